@@ -1,0 +1,54 @@
+// One axis of a gather: result position -> phase -> taps. Step 4 of the path of
+// a call.
+//
+// The transposed convolution and its input gradient are the same walk with the
+// roles of input and output exchanged: every result position sums over taps
+// that each read one source position.
+//   transposed convolution: result = output, source = input; one phase per
+//   stride residue. input gradient:         result = input,  source =
+//   output_grad; a single phase with all taps.
+#ifndef CONV_TRANSPOSE_ND_CORE_PHASE_H_
+#define CONV_TRANSPOSE_ND_CORE_PHASE_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "cc/core/geometry.h"
+
+namespace conv_transpose_nd {
+
+// Filter position `filter_index` multiplies source position j * source_step +
+// source_offset, where j counts the positions of the phase. Only taps that are
+// inside the source for some j.
+struct Tap {
+  int64_t filter_index;
+  int64_t source_offset;
+};
+
+// Result positions first + j * result_step, 0 <= j < count.
+struct Phase {
+  int64_t first;
+  int64_t count;
+  std::vector<Tap> taps;  // ascending in filter_index
+};
+
+struct AxisPhases {
+  int64_t source_length = 0;
+  int64_t source_step = 1;
+  int64_t result_step = 1;
+  std::vector<Phase> phases;
+};
+
+// Phases of an output axis: output o has phase (o + pad_before) mod stride,
+// uses the taps k with k * dilation = phase (mod stride) and reads input (o +
+// pad_before - k * dilation) / stride. Phases are listed by their first output
+// position; there are min(stride, output) of them.
+AxisPhases OutputPhases(const AxisGeometry& axis);
+
+// The one phase of an input axis: input i reads output_grad i * stride + k *
+// dilation - pad_before.
+AxisPhases InputPhases(const AxisGeometry& axis);
+
+}  // namespace conv_transpose_nd
+
+#endif  // CONV_TRANSPOSE_ND_CORE_PHASE_H_

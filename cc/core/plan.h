@@ -1,0 +1,139 @@
+// Geometry -> plan: which kernel family runs, in which blocks, with how much
+// memory, and why. Step 4 of the path of a call. Making a plan cannot fail, and
+// depends on the geometry and the target only, never on the number of threads:
+// that keeps results the same for any number of them.
+#ifndef CONV_TRANSPOSE_ND_CORE_PLAN_H_
+#define CONV_TRANSPOSE_ND_CORE_PLAN_H_
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "cc/core/dtype.h"
+#include "cc/core/geometry.h"
+#include "cc/core/phase.h"
+
+namespace conv_transpose_nd {
+
+// What a plan needs to know of an instruction set.
+struct TargetInfo {
+  const char* name = "baseline";
+  int vector_bytes = 16;
+  int registers = 16;
+};
+
+enum class KernelFamily {
+  kNone,          // the result is empty
+  kFill,          // no product at all: the result is activation(bias), or zero
+  kChannelLanes,  // lanes run along the channels of the result; packed filter
+  kPixelLanes,  // lanes run along positions of the innermost axis; filter as it
+                // comes
+  kPositions,   // filter gradient: sums run over positions
+};
+const char* KernelFamilyName(KernelFamily family);
+
+// A transposed convolution or its input gradient as one walk over the result
+// (see phase.h):
+//   result[n, position, g, column] = sum_tap sum_depth source[n, ., g, depth] *
+//   filter(tap, ...)
+struct Gather {
+  int64_t depth = 0;    // channels of the source, per group
+  int64_t columns = 0;  // channels of the result, per group
+  std::array<AxisPhases, kMaxRank> axis;
+  std::array<int64_t, kMaxRank>
+      filter_step{};        // filter positions per step along each axis
+  int64_t filter_taps = 1;  // product of the filter lengths
+  ElementStrides source;
+  ElementStrides result;
+  // Element (tap, depth, column) of group g of the filter:
+  // tap * tap_stride + depth * depth_stride + column * column_stride + g *
+  // group_stride.
+  int64_t tap_stride = 0;
+  int64_t depth_stride = 0;
+  int64_t column_stride = 0;
+  int64_t group_stride = 0;
+};
+
+// Blocks of the channel-lanes family.
+struct ChannelLanesBlocks {
+  int rows = 8;             // result positions of a register tile
+  int vectors = 2;          // vectors of columns of a register tile
+  int64_t panels = 0;       // groups of `vectors` vectors, per group
+  int64_t panel_block = 0;  // panels of a work unit
+  int64_t row_block = 0;    // rows of a work unit
+  int64_t tap_block = 0;  // taps summed between two visits of the accumulators
+  int64_t depth_block = 0;  // depth, likewise
+  bool convert_source =
+      false;  // source rows are widened or gathered into scratch
+};
+
+// A tap of the innermost axis as the pixel-lanes family reads it: position j of
+// the phase reads element j + shift of window row `slot`.
+struct WindowTap {
+  int64_t filter_index;
+  int64_t slot;
+  int64_t shift;
+};
+
+// Blocks of the pixel-lanes family. A window holds the source positions of one
+// residue modulo source_step, so that lanes are adjacent whatever the step.
+struct PixelLanesBlocks {
+  int64_t positions =
+      0;  // positions of the innermost axis, per phase, of a work unit
+  int64_t window = 0;  // elements of a window row
+  int64_t lowest =
+      0;  // quotient source_offset / source_step of window element 0
+  std::vector<int64_t> residues;  // source_offset mod source_step, by slot
+  std::vector<std::vector<WindowTap>> taps;  // by phase of the innermost axis
+  int64_t columns = 0;                       // columns of a work unit
+  int64_t depth_block = 0;
+  int64_t tap_block =
+      0;  // taps of the outer axes whose windows are held together
+};
+
+// Positions summed between two visits of the accumulators of the filter
+// gradient: their pointers and a tile's operands (128 x (32 + 8) floats) stay
+// in level-1 cache.
+inline constexpr int64_t kPositionBlock = 128;
+
+// Blocks of the filter gradient.
+struct PositionsBlocks {
+  int rows = 8;           // out_channels of a register tile
+  int vectors = 2;        // vectors of in_channels of a register tile
+  int64_t row_block = 0;  // out_channels of a work unit
+  int64_t splits = 1;  // partial sums over ranges of positions, added in order
+  bool convert = false;  // operands are widened or gathered into scratch
+};
+
+struct Plan {
+  Operation operation = Operation::kConvTranspose;
+  DType dtype = DType::kFloat;
+  TargetInfo target;
+  ConvTransposeGeometry geometry;
+  KernelFamily family = KernelFamily::kNone;
+  Gather gather;
+  ChannelLanesBlocks channel_lanes;
+  PixelLanesBlocks pixel_lanes;
+  PositionsBlocks positions;
+  int64_t phases = 1;         // product over the axes
+  int64_t units = 0;          // independent pieces of work
+  int64_t shared_bytes = 0;   // packed filter, bias, partial sums
+  int64_t scratch_bytes = 0;  // per worker
+  std::string reason;
+
+  // 64-byte aligned memory that Run needs with this many workers.
+  int64_t WorkspaceBytes(int workers) const {
+    return shared_bytes + workers * scratch_bytes;
+  }
+  // Multiply-adds of the operation, counting only taps that land inside.
+  double multiply_adds = 0;
+  std::string ToString() const;
+};
+
+Plan MakePlan(Operation operation, const ConvTransposeGeometry& geometry,
+              DType dtype, const TargetInfo& target);
+
+}  // namespace conv_transpose_nd
+
+#endif  // CONV_TRANSPOSE_ND_CORE_PLAN_H_

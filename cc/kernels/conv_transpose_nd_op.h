@@ -1,0 +1,156 @@
+// The OpKernel shells: shapes in, geometry, allocation, plan, run. Step 4 of
+// the path of a call. Device supplies what differs between processors: see
+// CpuDevice in conv_transpose_nd_op_cpu.cc.
+#ifndef CONV_TRANSPOSE_ND_KERNELS_CONV_TRANSPOSE_ND_OP_H_
+#define CONV_TRANSPOSE_ND_KERNELS_CONV_TRANSPOSE_ND_OP_H_
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "cc/core/plan.h"
+#include "cc/kernels/cpu/conv_transpose.h"
+#include "cc/kernels/tf_bridge.h"
+#include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/platform/mutex.h"
+
+namespace conv_transpose_nd {
+
+// Keeps the plan of the last geometry: consecutive calls mostly repeat it.
+class PlanCache {
+ public:
+  template <typename Make>
+  std::shared_ptr<const Plan> Get(const Dims& key, const Make& make) {
+    {
+      tensorflow::mutex_lock lock(mutex_);
+      if (plan_ != nullptr && key == key_) return plan_;
+    }
+    auto plan = std::make_shared<const Plan>(make());
+    tensorflow::mutex_lock lock(mutex_);
+    key_ = key;
+    plan_ = plan;
+    return plan;
+  }
+
+ private:
+  tensorflow::mutex mutex_;
+  Dims key_ TF_GUARDED_BY(mutex_);
+  std::shared_ptr<const Plan> plan_ TF_GUARDED_BY(mutex_);
+};
+
+// What the three ops share: attributes, plan, and the run on validated
+// geometry.
+template <typename Device>
+class ConvTransposeNDKernel : public tensorflow::OpKernel {
+ public:
+  explicit ConvTransposeNDKernel(tensorflow::OpKernelConstruction* context)
+      : OpKernel(context) {
+    OP_REQUIRES_OK(context, ReadAttributes(*context, &attributes_));
+  }
+
+ protected:
+  // Resolves, allocates output 0 with the dimensions that `result_dims` names,
+  // and runs.
+  void RunOn(tensorflow::OpKernelContext* context, Operation operation,
+             const Shapes& shapes,
+             Dims (ConvTransposeGeometry::*result_dims)() const,
+             Operands operands) {
+    ConvTransposeGeometry geometry;
+    OP_REQUIRES_OK(context, ToTensorFlow(ResolveGeometry(
+                                operation, shapes, attributes_, &geometry)));
+    tensorflow::TensorShape result_shape;
+    OP_REQUIRES_OK(context, tensorflow::TensorShape::BuildTensorShape(
+                                (geometry.*result_dims)(), &result_shape));
+    tensorflow::Tensor* result = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(0, result_shape, &result));
+    if (result->NumElements() == 0) return;
+    Dims key = geometry.InputDims();
+    for (const Dims& dims : {geometry.FilterDims(), geometry.OutputDims()}) {
+      key.insert(key.end(), dims.begin(), dims.end());
+    }
+    const auto plan = plans_.Get(key, [&] {
+      return Device::MakePlan(operation, geometry, attributes_.dtype);
+    });
+    tensorflow::Tensor workspace;
+    const int64_t bytes = plan->WorkspaceBytes(Device::Workers(context));
+    OP_REQUIRES_OK(context, context->allocate_temp(
+                                tensorflow::DT_UINT8,
+                                tensorflow::TensorShape({bytes}), &workspace));
+    operands.result = result->data();
+    Device::Run(context, *plan, operands, workspace.data());
+  }
+
+ private:
+  Attributes attributes_;
+  PlanCache plans_;
+};
+
+template <typename Device>
+class ConvTransposeNDOp : public ConvTransposeNDKernel<Device> {
+ public:
+  using ConvTransposeNDKernel<Device>::ConvTransposeNDKernel;
+
+  void Compute(tensorflow::OpKernelContext* context) override {
+    Shapes shapes{ToDims(context->input(0).shape()),
+                  ToDims(context->input(1).shape()),
+                  {},
+                  false,
+                  {}};
+    OP_REQUIRES_OK(context, ReadShapeArgument(context->input(2), "output_shape",
+                                              &shapes.output));
+    Operands operands;
+    operands.input = context->input(0).data();
+    operands.filter = context->input(1).data();
+    OP_REQUIRES(
+        context, context->num_inputs() <= 4,
+        absl::InvalidArgumentError("num_bias must be 0 or 1, got " +
+                                   std::to_string(context->num_inputs() - 3)));
+    if (context->num_inputs() == 4) {
+      shapes.has_bias = true;
+      shapes.bias = ToDims(context->input(3).shape());
+      operands.bias = context->input(3).data();
+    }
+    this->RunOn(context, Operation::kConvTranspose, shapes,
+                &ConvTransposeGeometry::OutputDims, operands);
+  }
+};
+
+template <typename Device>
+class ConvTransposeNDInputGradOp : public ConvTransposeNDKernel<Device> {
+ public:
+  using ConvTransposeNDKernel<Device>::ConvTransposeNDKernel;
+
+  void Compute(tensorflow::OpKernelContext* context) override {
+    Shapes shapes;
+    shapes.output = ToDims(context->input(0).shape());
+    shapes.filter = ToDims(context->input(1).shape());
+    Operands operands;
+    operands.output_grad = context->input(0).data();
+    operands.filter = context->input(1).data();
+    this->RunOn(context, Operation::kInputGrad, shapes,
+                &ConvTransposeGeometry::InputDims, operands);
+  }
+};
+
+template <typename Device>
+class ConvTransposeNDFilterGradOp : public ConvTransposeNDKernel<Device> {
+ public:
+  using ConvTransposeNDKernel<Device>::ConvTransposeNDKernel;
+
+  void Compute(tensorflow::OpKernelContext* context) override {
+    Shapes shapes;
+    shapes.input = ToDims(context->input(0).shape());
+    shapes.output = ToDims(context->input(2).shape());
+    OP_REQUIRES_OK(context, ReadShapeArgument(context->input(1), "filter_shape",
+                                              &shapes.filter));
+    Operands operands;
+    operands.input = context->input(0).data();
+    operands.output_grad = context->input(2).data();
+    this->RunOn(context, Operation::kFilterGrad, shapes,
+                &ConvTransposeGeometry::FilterDims, operands);
+  }
+};
+
+}  // namespace conv_transpose_nd
+
+#endif  // CONV_TRANSPOSE_ND_KERNELS_CONV_TRANSPOSE_ND_OP_H_

@@ -1,0 +1,76 @@
+// CPU registration, and the adapter between TensorFlow's thread pool and
+// ParallelFor.
+#include <functional>
+#include <optional>
+
+#include "cc/kernels/conv_transpose_nd_op.h"
+#include "cc/kernels/cpu/conv_transpose.h"
+#include "tensorflow/core/framework/device_base.h"
+#include "tensorflow/core/lib/core/threadpool.h"
+
+namespace conv_transpose_nd {
+namespace {
+
+using tensorflow::OpKernelContext;
+using tensorflow::thread::ThreadPool;
+
+struct CpuDevice {
+  static ThreadPool* Pool(OpKernelContext* context) {
+    return context->device()->tensorflow_cpu_worker_threads()->workers;
+  }
+
+  // Worker ids run from 0 to NumThreads() inclusive: the caller may help.
+  static int Workers(OpKernelContext* context) {
+    return Pool(context)->NumThreads() + 1;
+  }
+
+  static Plan MakePlan(Operation operation,
+                       const ConvTransposeGeometry& geometry, DType dtype) {
+    return PlanFor(operation, geometry, dtype);
+  }
+
+  static void Run(OpKernelContext* context, const Plan& plan,
+                  const Operands& operands, void* workspace) {
+    ThreadPool* pool = Pool(context);
+    ParallelFor parallel_for;
+    // One thread gains nothing from a trip through the queue.
+    parallel_for.max_workers = pool->NumThreads() > 1 ? Workers(context) : 1;
+    parallel_for.run = [pool](int64_t total, int64_t block, const Work& work) {
+      pool->ParallelForWithWorkerId(
+          total,
+          ThreadPool::SchedulingParams(
+              ThreadPool::SchedulingStrategy::kFixedBlockSize, std::nullopt,
+              block),
+          work);
+    };
+    conv_transpose_nd::Run(plan, operands, workspace, parallel_for);
+  }
+};
+
+#define REGISTER_GRADIENTS(type)                                  \
+  REGISTER_KERNEL_BUILDER(Name("ConvTransposeNDInputGrad")        \
+                              .Device(tensorflow::DEVICE_CPU)     \
+                              .TypeConstraint<type>("T"),         \
+                          ConvTransposeNDInputGradOp<CpuDevice>); \
+  REGISTER_KERNEL_BUILDER(Name("ConvTransposeNDFilterGrad")       \
+                              .Device(tensorflow::DEVICE_CPU)     \
+                              .TypeConstraint<type>("T"),         \
+                          ConvTransposeNDFilterGradOp<CpuDevice>)
+#define REGISTER_FORWARD(type)                                \
+  REGISTER_KERNEL_BUILDER(Name("ConvTransposeND")             \
+                              .Device(tensorflow::DEVICE_CPU) \
+                              .TypeConstraint<type>("T"),     \
+                          ConvTransposeNDOp<CpuDevice>)
+
+REGISTER_FORWARD(Eigen::half);
+REGISTER_FORWARD(Eigen::bfloat16);
+REGISTER_FORWARD(float);
+REGISTER_FORWARD(double);
+REGISTER_FORWARD(int32_t);
+REGISTER_GRADIENTS(Eigen::half);
+REGISTER_GRADIENTS(Eigen::bfloat16);
+REGISTER_GRADIENTS(float);
+REGISTER_GRADIENTS(double);
+
+}  // namespace
+}  // namespace conv_transpose_nd

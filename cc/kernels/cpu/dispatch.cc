@@ -1,0 +1,110 @@
+// Picks the instruction set at run time. Step 5 of the path of a call.
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "cc/kernels/cpu/conv_transpose.h"
+#include "cc/kernels/cpu/target.h"
+
+namespace conv_transpose_nd {
+namespace {
+
+#if defined(__x86_64__)
+bool HasAvx2() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+         __builtin_cpu_supports("f16c");
+}
+bool HasAvx512() {
+  return HasAvx2() && __builtin_cpu_supports("avx512f") &&
+         __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512vl");
+}
+#else
+bool HasAvx2() { return false; }
+bool HasAvx512() { return false; }
+#endif
+
+// Supported targets, best first.
+const std::vector<const TargetKernels*>& Supported() {
+  static const std::vector<const TargetKernels*> supported = [] {
+    std::vector<const TargetKernels*> list;
+    if (HasAvx512()) list.push_back(avx512::Kernels());
+    if (HasAvx2()) list.push_back(avx2::Kernels());
+    list.push_back(baseline::Kernels());
+    return list;
+  }();
+  return supported;
+}
+
+const TargetKernels* Find(const char* name) {
+  for (const TargetKernels* kernels : Supported()) {
+    if (std::strcmp(kernels->info.name, name) == 0) return kernels;
+  }
+  return nullptr;
+}
+
+std::atomic<const TargetKernels*>& Chosen() {
+  static std::atomic<const TargetKernels*> chosen = [] {
+    const char* name = std::getenv("CONV_TRANSPOSE_ND_TARGET");
+    if (name == nullptr || *name == '\0') return Supported().front();
+    const TargetKernels* kernels = Find(name);
+    if (kernels != nullptr) return kernels;
+    std::fprintf(stderr, "CONV_TRANSPOSE_ND_TARGET must be one of");
+    for (const TargetKernels* known : Supported())
+      std::fprintf(stderr, " %s", known->info.name);
+    std::fprintf(stderr, ", got %s; using %s\n", name,
+                 Supported().front()->info.name);
+    return Supported().front();
+  }();
+  return chosen;
+}
+
+bool LogPlans() {
+  static const bool log = [] {
+    const char* value = std::getenv("CONV_TRANSPOSE_ND_LOG");
+    return value != nullptr && std::strcmp(value, "plan") == 0;
+  }();
+  return log;
+}
+
+}  // namespace
+
+Plan PlanFor(Operation operation, const ConvTransposeGeometry& geometry,
+             DType dtype) {
+  Plan plan = MakePlan(operation, geometry, dtype, ChosenTarget());
+  if (LogPlans())
+    std::fprintf(stderr, "conv_transpose_nd: %s\n", plan.ToString().c_str());
+  return plan;
+}
+
+void Run(const Plan& plan, const Operands& operands, void* workspace,
+         const ParallelFor& parallel_for) {
+  if (plan.family == KernelFamily::kNone) return;
+  const TargetKernels* kernels = Find(plan.target.name);
+  kernels->run[static_cast<int>(plan.dtype)](plan, operands, workspace,
+                                             parallel_for);
+}
+
+std::vector<std::string> SupportedTargets() {
+  std::vector<std::string> names;
+  for (const TargetKernels* kernels : Supported())
+    names.push_back(kernels->info.name);
+  return names;
+}
+
+const TargetInfo& ChosenTarget() { return Chosen().load()->info; }
+
+const TargetInfo* FindTarget(const std::string& name) {
+  const TargetKernels* kernels = Find(name.c_str());
+  return kernels == nullptr ? nullptr : &kernels->info;
+}
+
+bool ChooseTarget(const std::string& name) {
+  const TargetKernels* kernels = Find(name.c_str());
+  if (kernels != nullptr) Chosen().store(kernels);
+  return kernels != nullptr;
+}
+
+}  // namespace conv_transpose_nd

@@ -1,0 +1,126 @@
+// What the two gather families share: finding positions and taps, the exact sum
+// of one element, and the one store of the result.
+#ifndef CONV_TRANSPOSE_ND_KERNELS_CPU_GATHER_INL_H_
+#define CONV_TRANSPOSE_ND_KERNELS_CPU_GATHER_INL_H_
+
+// A gather on typed pointers; see Operands.
+template <typename T>
+struct GatherCall {
+  const Plan& plan;
+  const T* source;
+  const T* filter;
+  const Compute<T>* bias;  // [columns of all groups], or null
+  T* result;
+  std::atomic<int>* filter_state;  // 0: not looked at; 1: all finite; 2: not
+
+  // The blocked kernels multiply zeros beyond the border of the source. That is
+  // exact unless the filter holds an infinity or NaN; it is looked at only once
+  // a NaN has shown up.
+  bool NeedsRepair() const {
+    if (filter_state->load() == 0) {
+      const int64_t elements = NumElements(plan.geometry.FilterDims());
+      bool finite = true;
+      for (int64_t i = 0; i < elements; ++i) {
+        const Compute<T> w = ToCompute(filter[i]);
+        finite = finite && w - w == Compute<T>(0);
+      }
+      filter_state->store(finite ? 1 : 2);
+    }
+    return filter_state->load() == 2;
+  }
+};
+
+// One result position: per axis its phase and its index j within the phase.
+struct Position {
+  int64_t batch = 0;
+  std::array<const Phase*, kMaxRank> phase{};
+  std::array<int64_t, kMaxRank> j{};
+
+  int64_t ResultOffset(const Plan& plan) const {
+    const Gather& gather = plan.gather;
+    int64_t offset = batch * gather.result.batch;
+    for (int a = 0; a < plan.geometry.rank; ++a) {
+      offset += (phase[a]->first + j[a] * gather.axis[a].result_step) *
+                gather.result.axis[a];
+    }
+    return offset;
+  }
+};
+
+// Element of `bias`, where there is one, as the start of a sum.
+template <typename T>
+inline Compute<T> BiasOf(const GatherCall<T>& call, int64_t channel) {
+  return call.bias != nullptr ? call.bias[channel] : Compute<T>(0);
+}
+
+// Sum of one result element over exactly the taps inside the source: what a NaN
+// is replaced by that may come from 0 * infinity beyond the border.
+template <typename T>
+Compute<T> ExactSum(const GatherCall<T>& call, const Position& position,
+                    int64_t group, int64_t column) {
+  const Gather& gather = call.plan.gather;
+  const int rank = call.plan.geometry.rank;
+  const T* source = call.source + position.batch * gather.source.batch +
+                    group * gather.depth * gather.source.channel;
+  const T* filter =
+      call.filter + group * gather.group_stride + column * gather.column_stride;
+  Compute<T> sum(0);
+  std::array<size_t, kMaxRank> t{};
+  for (int a = 0; a < rank; ++a) {
+    if (position.phase[a]->taps.empty()) return sum;
+  }
+  while (true) {
+    int64_t source_offset = 0, filter_tap = 0;
+    bool inside = true;
+    for (int a = 0; a < rank; ++a) {
+      const Tap& tap = position.phase[a]->taps[t[a]];
+      const int64_t i =
+          position.j[a] * gather.axis[a].source_step + tap.source_offset;
+      inside = inside && i >= 0 && i < gather.axis[a].source_length;
+      if (!inside) break;
+      source_offset += i * gather.source.axis[a];
+      filter_tap += tap.filter_index * gather.filter_step[a];
+    }
+    for (int64_t d = 0; inside && d < gather.depth; ++d) {
+      sum +=
+          ToCompute(source[source_offset + d * gather.source.channel]) *
+          ToCompute(
+              filter[filter_tap * gather.tap_stride + d * gather.depth_stride]);
+    }
+    int a = rank - 1;
+    while (a >= 0 && ++t[a] == position.phase[a]->taps.size()) t[a--] = 0;
+    if (a < 0) return sum;
+  }
+}
+
+// Adds the bias, activates, rounds and stores `count` sums of one position from
+// `channel` on.
+template <typename T>
+void StoreColumns(const GatherCall<T>& call, Compute<T>* sums, int64_t count,
+                  int64_t channel, T* result) {
+  using A = Compute<T>;
+  const Activation activation = call.plan.geometry.activation;
+  const int64_t step = call.plan.gather.result.channel;
+  if (call.bias != nullptr) {
+    const A* bias = call.bias + channel;
+    for (int64_t c = 0; c < count; ++c) sums[c] += bias[c];
+  }
+  result += channel * step;
+  if constexpr (kNative<T>) {
+    if (activation == Activation::kNone && step == 1) {
+      std::memcpy(static_cast<void*>(result), sums, count * sizeof(T));
+      return;
+    }
+    if (activation == Activation::kRelu && step == 1) {
+      for (int64_t c = 0; c < count; ++c) {
+        const T z = static_cast<T>(sums[c]);
+        result[c] = z < T(0) ? T(0) : z;
+      }
+      return;
+    }
+  }
+  for (int64_t c = 0; c < count; ++c)
+    result[c * step] = FromCompute<T>(activation, sums[c]);
+}
+
+#endif  // CONV_TRANSPOSE_ND_KERNELS_CPU_GATHER_INL_H_

@@ -1,0 +1,294 @@
+// The filter gradient: sums run over positions. Step 6 of the path of a call.
+//
+// A unit owns one tap and a block of out_channels (and a range of positions
+// where the plan splits them). It walks the positions in chunks: pointers to
+// the two operands of each position, then register tiles of out_channels x
+// in_channels over the chunk. Partial sums of position ranges are added in
+// order afterwards, so the bits do not depend on who computed them.
+#ifndef CONV_TRANSPOSE_ND_KERNELS_CPU_POSITIONS_INL_H_
+#define CONV_TRANSPOSE_ND_KERNELS_CPU_POSITIONS_INL_H_
+
+template <typename T>
+struct FilterGradCall {
+  const Plan& plan;
+  const T* input;
+  const T* output_grad;
+  T* result;
+};
+
+template <typename T>
+class Positions {
+ public:
+  using A = Compute<T>;
+
+  Positions(const FilterGradCall<T>& call, A* partial, char* scratch)
+      : call_(call),
+        plan_(call.plan),
+        geometry_(call.plan.geometry),
+        blocks_(call.plan.positions),
+        input_(InputStrides(call.plan.geometry)),
+        output_(OutputStrides(call.plan.geometry)),
+        partial_(partial),
+        scratch_(scratch),
+        width_(blocks_.vectors * kLanes<A>) {
+    for (int a = 0; a < geometry_.rank; ++a) taps_ *= geometry_.axis[a].filter;
+    inner_length_ = geometry_.axis[geometry_.rank - 1].input;
+    lines_ = geometry_.batch;
+    for (int a = 0; a < geometry_.rank - 1; ++a)
+      lines_ *= geometry_.axis[a].input;
+    filter_elements_ = NumElements(geometry_.FilterDims());
+  }
+
+  void RunUnit(int64_t unit, int worker) {
+    SetScratch(worker);
+    const int64_t group_out = geometry_.group_out_channels();
+    const int64_t row_blocks =
+        (group_out + blocks_.row_block - 1) / blocks_.row_block;
+    first_row_ = unit % row_blocks * blocks_.row_block;
+    row_count_ = std::min(blocks_.row_block, group_out - first_row_);
+    unit /= row_blocks;
+    group_ = unit % geometry_.groups;
+    unit /= geometry_.groups;
+    SetTap(unit % taps_);
+    const int64_t split = unit / taps_;
+    sums_ = partial_ + split * filter_elements_ +
+            ((unit % taps_) * group_out + first_row_) * geometry_.in_channels +
+            group_ * geometry_.group_in_channels();
+    for (int64_t r = 0; r < row_count_; ++r) {
+      A* row = sums_ + r * geometry_.in_channels;
+      std::fill(row, row + geometry_.group_in_channels(), A(0));
+    }
+    const int64_t positions = lines_ * inner_length_;
+    Walk(positions * split / blocks_.splits,
+         positions * (split + 1) / blocks_.splits);
+  }
+
+  // Adds the partial sums of result elements [begin, end) in order and stores
+  // them.
+  void Reduce(int64_t begin, int64_t end) const {
+    for (int64_t f = begin; f < end; ++f) {
+      A sum = partial_[f];
+      for (int64_t split = 1; split < blocks_.splits; ++split) {
+        sum += partial_[split * filter_elements_ + f];
+      }
+      call_.result[f] = FromCompute<T>(Activation::kNone, sum);
+    }
+  }
+
+ private:
+  void SetScratch(int worker) {
+    char* p = scratch_ + worker * plan_.scratch_bytes;
+    left_ = reinterpret_cast<const A**>(p);
+    right_ = left_ + kPositionBlock;
+    p += RoundUp64(kPositionBlock * 16);
+    left_rows_ = reinterpret_cast<A*>(p);
+    p += RoundUp64(kPositionBlock * blocks_.row_block * sizeof(A));
+    right_rows_ = reinterpret_cast<A*>(p);
+  }
+
+  // Input positions [low, high) of each axis that this tap maps into the
+  // output, and the output position of input 0.
+  void SetTap(int64_t tap) {
+    for (int a = geometry_.rank - 1; a >= 0; --a) {
+      const AxisGeometry& axis = geometry_.axis[a];
+      shift_[a] = tap % axis.filter * axis.dilation - axis.pad_before;
+      tap /= axis.filter;
+      low_[a] =
+          shift_[a] >= 0 ? 0 : (-shift_[a] + axis.stride - 1) / axis.stride;
+      const int64_t room = axis.output - shift_[a];
+      high_[a] = room <= 0 ? 0
+                           : std::min(axis.input,
+                                      (room + axis.stride - 1) / axis.stride);
+    }
+  }
+
+  // Visits positions [begin, end) of [batch, axes...] in order, chunk by chunk.
+  void Walk(int64_t begin, int64_t end) {
+    const int inner = geometry_.rank - 1;
+    int64_t filled = 0;
+    while (begin < end) {
+      const int64_t line = begin / inner_length_;
+      const int64_t line_end = std::min(end, (line + 1) * inner_length_);
+      int64_t i = std::max(begin - line * inner_length_, low_[inner]);
+      const int64_t i_end =
+          std::min(line_end - line * inner_length_, high_[inner]);
+      begin = line_end;
+      int64_t x, dy;
+      if (i >= i_end || !LineOffsets(line, &x, &dy)) continue;
+      for (; i < i_end; ++i) {
+        input_at_[filled] = x + i * input_.axis[inner];
+        output_at_[filled] =
+            dy + (i * geometry_.axis[inner].stride + shift_[inner]) *
+                     output_.axis[inner];
+        if (++filled == kPositionBlock) {
+          MultiplyChunk(filled);
+          filled = 0;
+        }
+      }
+    }
+    if (filled > 0) MultiplyChunk(filled);
+  }
+
+  // Offsets of a line (all axes but the innermost). False where the tap leaves
+  // the output.
+  bool LineOffsets(int64_t line, int64_t* x, int64_t* dy) const {
+    *x = *dy = 0;
+    for (int a = geometry_.rank - 2; a >= 0; --a) {
+      const AxisGeometry& axis = geometry_.axis[a];
+      const int64_t i = line % axis.input;
+      line /= axis.input;
+      if (i < low_[a] || i >= high_[a]) return false;
+      *x += i * input_.axis[a];
+      *dy += (i * axis.stride + shift_[a]) * output_.axis[a];
+    }
+    *x += line * input_.batch;
+    *dy += line * output_.batch;
+    return true;
+  }
+
+  void MultiplyChunk(int64_t positions) {
+    FindLeft(positions);
+    for (int64_t c = 0; c < geometry_.group_in_channels(); c += width_) {
+      const int64_t columns =
+          std::min(width_, geometry_.group_in_channels() - c);
+      FindRight(positions, c, columns);
+      for (int64_t r = 0; r < row_count_;) {
+        const int64_t rows = std::min<int64_t>(row_count_ - r, blocks_.rows);
+        MultiplyTile(positions, r, rows, c, columns);
+        r += rows;
+      }
+    }
+  }
+
+  // Pointers to output_grad: in place, or widened into scratch where the rows
+  // of the block do not fill register tiles (reading beyond the last channel
+  // could leave the tensor).
+  void FindLeft(int64_t positions) {
+    const int64_t channel =
+        (group_ * geometry_.group_out_channels() + first_row_) *
+        output_.channel;
+    const bool in_place =
+        kNative<T> && !blocks_.convert && row_count_ % blocks_.rows == 0;
+    for (int64_t p = 0; p < positions; ++p) {
+      const T* from = call_.output_grad + output_at_[p] + channel;
+      if constexpr (kNative<T>) {
+        if (in_place) {
+          left_[p] = reinterpret_cast<const A*>(from);
+          continue;
+        }
+      }
+      A* to = left_rows_ + p * blocks_.row_block;
+      WidenRow<T>(from, output_.channel, row_count_, to);
+      std::fill(to + row_count_, to + blocks_.row_block, A(0));
+      left_[p] = to;
+    }
+  }
+
+  void FindRight(int64_t positions, int64_t column, int64_t columns) {
+    const int64_t channel =
+        (group_ * geometry_.group_in_channels() + column) * input_.channel;
+    const bool in_place = kNative<T> && !blocks_.convert && columns == width_;
+    for (int64_t p = 0; p < positions; ++p) {
+      const T* from = call_.input + input_at_[p] + channel;
+      if constexpr (kNative<T>) {
+        if (in_place) {
+          right_[p] = reinterpret_cast<const A*>(from);
+          continue;
+        }
+      }
+      A* to = right_rows_ + p * width_;
+      WidenRow<T>(from, input_.channel, columns, to);
+      std::fill(to + columns, to + width_, A(0));
+      right_[p] = to;
+    }
+  }
+
+  void MultiplyTile(int64_t positions, int64_t row, int64_t rows,
+                    int64_t column, int64_t columns) {
+    int tile_rows = blocks_.rows;
+    while (tile_rows / 2 >= rows) tile_rows /= 2;
+    A* sums = sums_ + row * geometry_.in_channels + column;
+    if (columns == width_ && rows == tile_rows) {
+      return Multiply(positions, row, tile_rows, sums, geometry_.in_channels);
+    }
+    // A tile that is not filled goes through a copy: its neighbours belong to
+    // other tiles.
+    A tile[16 * 2 * kLanes<A>] = {};
+    for (int64_t r = 0; r < rows; ++r) {
+      std::copy_n(sums + r * geometry_.in_channels, columns, tile + r * width_);
+    }
+    Multiply(positions, row, tile_rows, tile, width_);
+    for (int64_t r = 0; r < rows; ++r) {
+      std::copy_n(tile + r * width_, columns, sums + r * geometry_.in_channels);
+    }
+  }
+
+  void Multiply(int64_t positions, int64_t row, int tile_rows, A* tile,
+                int64_t tile_stride) {
+    const auto run = [&](auto rows, auto vectors) {
+      MultiplyPositions<A, rows(), vectors()>(left_, row, right_, positions,
+                                              tile, tile_stride);
+    };
+    const auto pick_rows = [&](auto vectors) {
+      switch (tile_rows) {
+        case 8:
+          return run(std::integral_constant<int, 8>(), vectors);
+        case 6:
+          return run(std::integral_constant<int, 6>(), vectors);
+        case 4:
+          return run(std::integral_constant<int, 4>(), vectors);
+        case 3:
+          return run(std::integral_constant<int, 3>(), vectors);
+        case 2:
+          return run(std::integral_constant<int, 2>(), vectors);
+        default:
+          return run(std::integral_constant<int, 1>(), vectors);
+      }
+    };
+    if (blocks_.vectors == 2) {
+      pick_rows(std::integral_constant<int, 2>());
+    } else {
+      pick_rows(std::integral_constant<int, 1>());
+    }
+  }
+
+  const FilterGradCall<T>& call_;
+  const Plan& plan_;
+  const ConvTransposeGeometry& geometry_;
+  const PositionsBlocks& blocks_;
+  const ElementStrides input_, output_;
+  A* partial_;
+  char* scratch_;
+  const int64_t width_;
+  int64_t taps_ = 1, inner_length_ = 0, lines_ = 0, filter_elements_ = 0;
+
+  // The unit at hand.
+  int64_t first_row_ = 0, row_count_ = 0, group_ = 0;
+  std::array<int64_t, kMaxRank> shift_{}, low_{}, high_{};
+  A* sums_ = nullptr;
+  const A** left_ = nullptr;
+  const A** right_ = nullptr;
+  A* left_rows_ = nullptr;
+  A* right_rows_ = nullptr;
+  std::array<int64_t, kPositionBlock> input_at_{}, output_at_{};
+};
+
+template <typename T>
+void RunPositions(const FilterGradCall<T>& call, char* shared, char* scratch,
+                  const ParallelFor& parallel_for) {
+  using A = Compute<T>;
+  const bool direct = kNative<T> && call.plan.positions.splits == 1;
+  A* partial =
+      direct ? reinterpret_cast<A*>(call.result) : reinterpret_cast<A*>(shared);
+  const Positions<T> kernel(call, partial, scratch);
+  parallel_for(call.plan.units, 1, [&](int64_t begin, int64_t end, int worker) {
+    Positions<T> own = kernel;
+    for (int64_t unit = begin; unit < end; ++unit) own.RunUnit(unit, worker);
+  });
+  if (direct) return;
+  parallel_for(
+      NumElements(call.plan.geometry.FilterDims()), 1 << 14,
+      [&](int64_t begin, int64_t end, int) { kernel.Reduce(begin, end); });
+}
+
+#endif  // CONV_TRANSPOSE_ND_KERNELS_CPU_POSITIONS_INL_H_

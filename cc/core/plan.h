@@ -57,11 +57,12 @@ struct Gather {
 
 // Blocks of the channel-lanes family.
 struct ChannelLanesBlocks {
-  int rows = 8;             // result positions of a register tile
-  int vectors = 2;          // vectors of columns of a register tile
-  int64_t panels = 0;       // groups of `vectors` vectors, per group
-  int64_t panel_block = 0;  // panels of a work unit
-  int64_t row_block = 0;    // rows of a work unit
+  int rows = 8;               // result positions of a register tile
+  bool phases_first = false;  // phases vary fastest among the work units
+  int vectors = 2;            // vectors of columns of a register tile
+  int64_t panels = 0;         // groups of `vectors` vectors, per group
+  int64_t panel_block = 0;    // panels of a work unit
+  int64_t row_block = 0;      // rows of a work unit
   int64_t tap_block = 0;  // taps summed between two visits of the accumulators
   int64_t depth_block = 0;  // depth, likewise
   bool convert_source =

@@ -66,26 +66,39 @@ class ChannelLanes {
         (blocks_.panels + blocks_.panel_block - 1) / blocks_.panel_block;
     const int64_t row_blocks =
         plan_.units / plan_.geometry.groups / plan_.phases / panel_blocks;
-    const int64_t row_block = unit % row_blocks;
-    unit /= row_blocks;
+    // Phases that follow each other read the same source rows; row blocks that
+    // follow each other read the same part of the filter.
+    int64_t phase = 0, row_block = 0;
+    if (blocks_.phases_first) {
+      phase = unit % plan_.phases;
+      row_block = unit / plan_.phases % row_blocks;
+    } else {
+      row_block = unit % row_blocks;
+      phase = unit / row_blocks % plan_.phases;
+    }
+    unit /= row_blocks * plan_.phases;
     first_panel_ = unit % panel_blocks * blocks_.panel_block;
     last_panel_ = std::min(first_panel_ + blocks_.panel_block, blocks_.panels);
-    unit /= panel_blocks;
-    SetPhase(unit % plan_.phases);
-    group_ = unit / plan_.phases;
+    group_ = unit / panel_blocks;
+    SetPhase(phase);
+    RunRows(row_block * blocks_.row_block,
+            std::min(rows_, (row_block + 1) * blocks_.row_block));
+  }
 
-    const int64_t end = std::min(rows_, (row_block + 1) * blocks_.row_block);
-    for (int64_t row = row_block * blocks_.row_block; row < end;) {
+ private:
+  void RunRows(int64_t row, int64_t end) {
+    if (row >= end) return;
+    SetNext(row);
+    while (row < end) {
       const int64_t left = end - row;
       int tile_rows = blocks_.rows;
-      while (tile_rows / 2 >= left) tile_rows /= 2;
+      while (SmallerTile(tile_rows) >= left) tile_rows = SmallerTile(tile_rows);
       const int64_t count = std::min<int64_t>(left, tile_rows);
-      RunTile(row, count, tile_rows);
+      RunTile(count, tile_rows);
       row += count;
     }
   }
 
- private:
   void SetScratch(int worker) {
     char* p = scratch_ + worker * plan_.scratch_bytes;
     tap_offsets_ = reinterpret_cast<int64_t*>(p);
@@ -115,23 +128,61 @@ class ChannelLanes {
     }
   }
 
-  void SetRows(int64_t row, int64_t count, int tile_rows) {
+  // The next row: one division per axis here, none while rows follow each
+  // other.
+  void SetNext(int64_t row) {
+    for (int a = plan_.geometry.rank - 1; a >= 0; --a) {
+      next_.j[a] = row % phase_[a]->count;
+      row /= phase_[a]->count;
+    }
+    next_.batch = row;
+    next_.phase = phase_;
+  }
+
+  void Advance() {
+    int a = plan_.geometry.rank - 1;
+    while (a >= 0 && ++next_.j[a] == phase_[a]->count) next_.j[a--] = 0;
+    if (a < 0) ++next_.batch;
+  }
+
+  void SetRows(int64_t count, int tile_rows) {
+    const int rank = plan_.geometry.rank;
+    first_ = next_;
+    one_line_ = first_.j[rank - 1] + tile_rows <= phase_[rank - 1]->count &&
+                count == tile_rows;
+    const int64_t result = next_.ResultOffset(plan_);
+    if (one_line_) {
+      const int64_t step =
+          gather_.axis[rank - 1].result_step * gather_.result.axis[rank - 1];
+      for (int r = 0; r < tile_rows; ++r) result_offset_[r] = result + r * step;
+      next_.j[rank - 1] += tile_rows - 1;
+      Advance();
+      return;
+    }
     for (int r = 0; r < tile_rows; ++r) {
       // Rows beyond the last repeat it: computed, not stored.
-      int64_t rest = row + std::min<int64_t>(r, count - 1);
-      Position& position = position_[r];
-      position.phase = phase_;
-      for (int a = plan_.geometry.rank - 1; a >= 0; --a) {
-        position.j[a] = rest % phase_[a]->count;
-        rest /= phase_[a]->count;
-      }
-      position.batch = rest;
+      for (int a = 0; a < rank; ++a) j_[a][r] = next_.j[a];
+      batch_[r] = next_.batch;
+      result_offset_[r] = next_.ResultOffset(plan_);
+      if (r < count - 1) Advance();
     }
+    Advance();
+  }
+
+  Position PositionOf(int64_t row) const {
+    Position position = first_;
+    if (one_line_) {
+      position.j[plan_.geometry.rank - 1] += row;
+      return position;
+    }
+    for (int a = 0; a < plan_.geometry.rank; ++a) position.j[a] = j_[a][row];
+    position.batch = batch_[row];
+    return position;
   }
 
   // One register tile of rows, for all panels of the unit.
-  void RunTile(int64_t row, int64_t count, int tile_rows) {
-    SetRows(row, count, tile_rows);
+  void RunTile(int64_t count, int tile_rows) {
+    SetRows(count, tile_rows);
     const int64_t tile_elements = tile_rows * panel_columns_;
     touched_border_ = false;
     bool accumulate = false;
@@ -169,14 +220,14 @@ class ChannelLanes {
     };
     const auto pick_rows = [&](auto vectors) {
       switch (tile_rows) {
+        case 12:
+          return run(std::integral_constant<int, 12>(), vectors);
         case 8:
           return run(std::integral_constant<int, 8>(), vectors);
         case 6:
           return run(std::integral_constant<int, 6>(), vectors);
         case 4:
           return run(std::integral_constant<int, 4>(), vectors);
-        case 3:
-          return run(std::integral_constant<int, 3>(), vectors);
         case 2:
           return run(std::integral_constant<int, 2>(), vectors);
         default:
@@ -196,51 +247,96 @@ class ChannelLanes {
                    int tile_rows) {
     const int inner = plan_.geometry.rank - 1;
     const int64_t inner_taps = phase_[inner]->taps.size();
-    int64_t found = 0;
-    int64_t outer_offset[kMaxTileRows];
-    int64_t outer_filter = 0;
-    bool fresh = true;
-    for (int64_t t = first; t < last; ++t) {
-      if (fresh || t % inner_taps == 0) {
-        outer_filter = OuterTap(t / inner_taps, tile_rows, outer_offset);
-        fresh = false;
+    const int lines = one_line_ ? 1 : tile_rows;
+    int64_t found = 0, line_filter = 0;
+    int64_t line_offset[kMaxTileRows];
+    int64_t outer = first / inner_taps, t_inner = first % inner_taps;
+    for (int64_t t = first; t < last; ++t, ++t_inner) {
+      if (t == first || t_inner == inner_taps) {
+        if (t_inner == inner_taps) t_inner = 0, ++outer;
+        line_filter = FindLines(outer, lines, line_offset);
       }
-      const Tap& tap = phase_[inner]->taps[t % inner_taps];
-      const A** pointers = row_pointers_ + found * tile_rows;
-      bool inside_any = false;
-      for (int r = 0; r < tile_rows; ++r) {
-        const AxisPhases& axis = gather_.axis[inner];
-        const int64_t i =
-            position_[r].j[inner] * axis.source_step + tap.source_offset;
-        const bool inside =
-            outer_offset[r] >= 0 && i >= 0 && i < axis.source_length;
-        inside_any |= inside;
-        pointers[r] =
-            inside ? SourceRow(outer_offset[r] + i * gather_.source.axis[inner],
-                               depth, depths, found * tile_rows + r)
-                   : zeros_;
-        touched_border_ |= !inside;
-      }
-      if (!inside_any) continue;
+      const Tap& tap = phase_[inner]->taps[t_inner];
+      const bool any = one_line_ ? PointAlongLine(tap, line_offset[0], depth,
+                                                  depths, found, tile_rows)
+                                 : PointAtRows(tap, line_offset, depth, depths,
+                                               found, tile_rows);
+      if (!any) continue;
       tap_offsets_[found++] =
-          (outer_filter + tap.filter_index) * gather_.depth * panel_columns_;
+          (line_filter + tap.filter_index) * gather_.depth * panel_columns_;
     }
     return found;
   }
 
-  // Offset of each row's source position along the outer axes, -1 where it is
-  // outside.
-  int64_t OuterTap(int64_t index, int tile_rows, int64_t* offsets) const {
-    for (int r = 0; r < tile_rows; ++r)
-      offsets[r] = position_[r].batch * gather_.source.batch;
+  // Row pointers of one tap for rows that follow each other on one line.
+  bool PointAlongLine(const Tap& tap, int64_t line_offset, int64_t depth,
+                      int64_t depths, int64_t found, int tile_rows) {
+    const int inner = plan_.geometry.rank - 1;
+    const AxisPhases& axis = gather_.axis[inner];
+    const A** pointers = row_pointers_ + found * tile_rows;
+    int64_t i = first_.j[inner] * axis.source_step + tap.source_offset;
+    const int64_t last = i + (tile_rows - 1) * axis.source_step;
+    if (line_offset < 0 || last < 0 || i >= axis.source_length) {
+      touched_border_ = true;
+      return false;
+    }
+    int64_t offset = line_offset + i * gather_.source.axis[inner];
+    const int64_t step = axis.source_step * gather_.source.axis[inner];
+    if (i >= 0 && last < axis.source_length) {
+      for (int r = 0; r < tile_rows; ++r, offset += step) {
+        pointers[r] = SourceRow(offset, depth, depths, found * tile_rows + r);
+      }
+      return true;
+    }
+    touched_border_ = true;
+    bool any = false;
+    for (int r = 0; r < tile_rows; ++r, offset += step, i += axis.source_step) {
+      const bool inside = i >= 0 && i < axis.source_length;
+      any |= inside;
+      pointers[r] =
+          inside ? SourceRow(offset, depth, depths, found * tile_rows + r)
+                 : zeros_;
+    }
+    return any;
+  }
+
+  // Row pointers of one tap for rows anywhere.
+  bool PointAtRows(const Tap& tap, const int64_t* line_offset, int64_t depth,
+                   int64_t depths, int64_t found, int tile_rows) {
+    const int inner = plan_.geometry.rank - 1;
+    const AxisPhases& axis = gather_.axis[inner];
+    const A** pointers = row_pointers_ + found * tile_rows;
+    bool any = false;
+    for (int r = 0; r < tile_rows; ++r) {
+      const int64_t i = j_[inner][r] * axis.source_step + tap.source_offset;
+      const bool inside =
+          line_offset[r] >= 0 && i >= 0 && i < axis.source_length;
+      any |= inside;
+      touched_border_ |= !inside;
+      pointers[r] =
+          inside ? SourceRow(line_offset[r] + i * gather_.source.axis[inner],
+                             depth, depths, found * tile_rows + r)
+                 : zeros_;
+    }
+    return any;
+  }
+
+  // Offset of the source line of each row (the position along all axes but the
+  // innermost) for one combination of outer taps, -1 where it is outside.
+  // Returns the filter position of the combination.
+  int64_t FindLines(int64_t index, int lines, int64_t* offsets) const {
+    for (int r = 0; r < lines; ++r) {
+      offsets[r] =
+          (one_line_ ? first_.batch : batch_[r]) * gather_.source.batch;
+    }
     int64_t filter = 0;
     for (int a = plan_.geometry.rank - 2; a >= 0; --a) {
       const Tap& tap = phase_[a]->taps[index % phase_[a]->taps.size()];
       index /= phase_[a]->taps.size();
       filter += tap.filter_index * gather_.filter_step[a];
-      for (int r = 0; r < tile_rows; ++r) {
-        const int64_t i =
-            position_[r].j[a] * gather_.axis[a].source_step + tap.source_offset;
+      for (int r = 0; r < lines; ++r) {
+        const int64_t j = one_line_ ? first_.j[a] : j_[a][r];
+        const int64_t i = j * gather_.axis[a].source_step + tap.source_offset;
         const bool inside =
             offsets[r] >= 0 && i >= 0 && i < gather_.axis[a].source_length;
         offsets[r] = inside ? offsets[r] + i * gather_.source.axis[a] : -1;
@@ -264,7 +360,7 @@ class ChannelLanes {
   void StoreTile(int64_t count, int64_t tile_elements) const {
     const int64_t group_channel = group_ * gather_.columns;
     for (int64_t r = 0; r < count; ++r) {
-      T* result = call_.result + position_[r].ResultOffset(plan_);
+      T* result = call_.result + result_offset_[r];
       for (int64_t panel = first_panel_; panel < last_panel_; ++panel) {
         A* sums =
             tile_ + (panel - first_panel_) * tile_elements + r * panel_columns_;
@@ -274,7 +370,7 @@ class ChannelLanes {
         if (touched_border_ && AnyNaN(sums, columns) && call_.NeedsRepair()) {
           for (int64_t c = 0; c < columns; ++c) {
             if (sums[c] != sums[c])
-              sums[c] = ExactSum(call_, position_[r], group_, column + c);
+              sums[c] = ExactSum(call_, PositionOf(r), group_, column + c);
           }
         }
         StoreColumns(call_, sums, columns, group_channel + column, result);
@@ -293,7 +389,11 @@ class ChannelLanes {
   // The unit at hand.
   std::array<const Phase*, kMaxRank> phase_{};
   int64_t rows_ = 0, taps_ = 0, group_ = 0, first_panel_ = 0, last_panel_ = 0;
-  Position position_[kMaxTileRows];
+  Position next_, first_;
+  bool one_line_ = false;
+  int64_t j_[kMaxRank][kMaxTileRows];
+  int64_t batch_[kMaxTileRows];
+  int64_t result_offset_[kMaxTileRows];
   bool touched_border_ = false;
   int64_t* tap_offsets_ = nullptr;
   const A** row_pointers_ = nullptr;

@@ -3,6 +3,11 @@
 #ifndef CONV_TRANSPOSE_ND_KERNELS_CPU_MICROKERNEL_INL_H_
 #define CONV_TRANSPOSE_ND_KERNELS_CPU_MICROKERNEL_INL_H_
 
+// Tiles of 12, 8, 6, 4, 2 and 1 rows are compiled; the next smaller one.
+inline int SmallerTile(int rows) {
+  return rows == 12 ? 8 : rows == 6 ? 4 : rows / 2;
+}
+
 // tile[r][c] (+)= sum over t < taps, d < depth of rows[t * kRows + r][d] *
 // panel_t[d][c], where panel_t = panel + tap_offsets[t] and a panel row holds
 // kVectors vectors. accumulate: start from the tile's contents instead of zero.

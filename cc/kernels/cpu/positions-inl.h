@@ -206,7 +206,7 @@ class Positions {
   void MultiplyTile(int64_t positions, int64_t row, int64_t rows,
                     int64_t column, int64_t columns) {
     int tile_rows = blocks_.rows;
-    while (tile_rows / 2 >= rows) tile_rows /= 2;
+    while (SmallerTile(tile_rows) >= rows) tile_rows = SmallerTile(tile_rows);
     A* sums = sums_ + row * geometry_.in_channels + column;
     if (columns == width_ && rows == tile_rows) {
       return Multiply(positions, row, tile_rows, sums, geometry_.in_channels);
@@ -231,14 +231,14 @@ class Positions {
     };
     const auto pick_rows = [&](auto vectors) {
       switch (tile_rows) {
+        case 12:
+          return run(std::integral_constant<int, 12>(), vectors);
         case 8:
           return run(std::integral_constant<int, 8>(), vectors);
         case 6:
           return run(std::integral_constant<int, 6>(), vectors);
         case 4:
           return run(std::integral_constant<int, 4>(), vectors);
-        case 3:
-          return run(std::integral_constant<int, 3>(), vectors);
         case 2:
           return run(std::integral_constant<int, 2>(), vectors);
         default:

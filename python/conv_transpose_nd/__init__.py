@@ -1,0 +1,64 @@
+"""Transposed convolution of any rank for TensorFlow: one op with gradients, bias and activation.
+
+    import conv_transpose_nd as ct
+    y = ct.conv_transpose_nd(x, filters, strides=2)          # any rank
+    y = ct.nn.conv2d_transpose(x, filters, output_shape, 2)  # as tf.nn has it
+
+Importing this package loads the op library, so that SavedModels that hold the op can be loaded.
+Where TensorFlow is not installed, `conv_transpose_nd.core` (the operations on NumPy arrays) and
+`conv_transpose_nd.sysconfig` work all the same.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+from conv_transpose_nd import sysconfig
+from conv_transpose_nd._versions import show_versions
+
+if TYPE_CHECKING:
+    from conv_transpose_nd import compat, core, nn
+    from conv_transpose_nd.ops import conv_transpose_nd
+
+__all__ = ["compat", "conv_transpose_nd", "core", "nn", "show_versions", "sysconfig"]
+
+# What is loaded on demand: functions with the module that has them, and modules.
+_FUNCTIONS = {"conv_transpose_nd": "ops"}
+_MODULES = ("compat", "core", "nn", "ops")
+_WITHOUT_TENSORFLOW = ("core",)
+
+
+def _load_ops() -> bool:
+    """Loads the op library and registers the gradients; False if TensorFlow is not installed."""
+    try:
+        importlib.import_module("tensorflow")
+    except ModuleNotFoundError as error:
+        if error.name != "tensorflow":
+            raise
+        return False
+    importlib.import_module("conv_transpose_nd._gradients")
+    return True
+
+
+_has_tensorflow = _load_ops()
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _FUNCTIONS and name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if not _has_tensorflow and name not in _WITHOUT_TENSORFLOW:
+        raise ImportError(
+            f"conv_transpose_nd.{name} needs TensorFlow, which is not installed "
+            "(conv_transpose_nd.core does not need it). Repair: pip install tensorflow",
+            name="tensorflow",
+        )
+    module = importlib.import_module(f"{__name__}.{_FUNCTIONS.get(name, name)}")
+    value = getattr(module, name) if name in _FUNCTIONS else module
+    setattr(sys.modules[__name__], name, value)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

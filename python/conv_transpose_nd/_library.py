@@ -1,0 +1,123 @@
+"""The only place that loads the op library, after checking that it can work in this process."""
+
+from __future__ import annotations
+
+import filecmp
+import importlib.metadata
+import os
+import pathlib
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.python.framework import op_def_registry
+
+from conv_transpose_nd.sysconfig import get_lib
+
+REPAIR = "pip install --no-build-isolation --force-reinstall --no-deps conv-transpose-nd"
+_DISTRIBUTIONS = ("tensorflow", "tensorflow-cpu", "tensorflow-rocm", "tf-nightly")
+
+
+def load(path: str) -> Any:
+    """Loads the op library at `path`.
+
+    Returns:
+      The generated functions of the ops, as tf.load_op_library does.
+
+    Raises:
+      ImportError: if the library is missing or damaged, was built for another TensorFlow, or if
+        another copy of it is loaded already.
+    """
+    built_for = build_version()
+    if not os.path.isfile(path):
+        raise ImportError(_misfit(f"the op library {path} is missing", built_for), path=path)
+    check_version(built_for, tf.__version__)
+    check_single_copy(path)
+    try:
+        return tf.load_op_library(path)
+    except (tf.errors.NotFoundError, tf.errors.InvalidArgumentError) as error:
+        # A damaged file, or a symbol that a release of TensorFlow has renamed since the build.
+        problem = f"the op library cannot be loaded: {error.message}"
+        raise ImportError(_misfit(problem, built_for), path=path) from error
+
+
+def build_version() -> str | None:
+    """The TensorFlow version that the library was built for; None if the build recorded none."""
+    try:
+        info = importlib.import_module("conv_transpose_nd._build_info")
+    except ImportError:
+        return None
+    return str(info.TF_VERSION)
+
+
+def check_version(built_for: str | None, running: str) -> None:
+    """Raises ImportError unless a library built for TensorFlow `built_for` fits `running`.
+
+    The ABI of TensorFlow may change with every minor version, and mostly has. A build without a
+    record is left to the dynamic linker.
+    """
+    if built_for is not None and _minor(built_for) != _minor(running):
+        problem = "the op library does not fit the running TensorFlow"
+        raise ImportError(_misfit(problem, built_for, running))
+
+
+def check_single_copy(path: str) -> None:
+    """Raises ImportError if a library other than the one at `path` has registered the ops.
+
+    TensorFlow would load the copy, and then fail every call for its kernels are registered twice.
+    """
+    if op_def_registry.get("ConvTransposeND") is None:
+        return
+    here = os.path.realpath(path)
+    mapped = _mapped_files()
+    if here in mapped:
+        return
+    name = os.path.basename(here)
+    others = [p for p in mapped if os.path.basename(p) == name or _same_content(p, here)]
+    raise ImportError(
+        "another copy of the op library is loaded in this process: "
+        f"{', '.join(others) or 'at an unknown path'}; this one is {here}. TensorFlow cannot hold "
+        "both: import only one of them, or uninstall one",
+        path=path,
+    )
+
+
+def installed() -> str:
+    """The installed distributions of TensorFlow and of this package, with their versions."""
+    found = []
+    for name in (*_DISTRIBUTIONS, "conv-transpose-nd"):
+        try:
+            found.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return ", ".join(found) or "nothing that pip knows of"
+
+
+def _misfit(problem: str, built_for: str | None, running: str | None = None) -> str:
+    return (
+        f"{problem}. Built for TensorFlow {built_for or '(not recorded)'}, running TensorFlow "
+        f"{running or tf.__version__}; installed: {installed()}. Repair: {REPAIR}"
+    )
+
+
+def _minor(version: str) -> list[str]:
+    return version.split(".")[:2]
+
+
+def _mapped_files() -> list[str]:
+    """Real paths of the files mapped into this process; none where the system does not tell."""
+    try:
+        lines = pathlib.Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    rows = (line.split(maxsplit=5) for line in lines)
+    return sorted({os.path.realpath(row[5]) for row in rows if len(row) == 6})
+
+
+def _same_content(path: str, other: str) -> bool:
+    try:
+        return filecmp.cmp(path, other, shallow=False)
+    except OSError:
+        return False
+
+
+library = load(get_lib())

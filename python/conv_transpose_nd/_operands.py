@@ -1,0 +1,117 @@
+"""Tensors, variables, arrays and lists -> the op's tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from conv_transpose_nd import _arguments
+
+_DTYPES = (tf.float16, tf.bfloat16, tf.float32, tf.float64, tf.int32)
+_INFER = np.empty(0, np.int32)  # the output_shape with which the op infers it
+_INT32_MAX = 2**31 - 1
+
+
+def operands(input: Any, filters: Any) -> tuple[tf.Tensor, tf.Tensor]:
+    """Converts both to one dtype, chosen as tf.nn does.
+
+    A tensor's dtype wins over an array's, and that of `filters` over that of `input`.
+
+    Raises:
+      ValueError: if the dtypes differ, or are none that the op has.
+    """
+    if _is_typed(input) and not _is_typed(filters):
+        input = to_tensor("input", input)
+        filters = to_tensor("filters", filters, input.dtype)
+    else:
+        filters = to_tensor("filters", filters)
+        input = to_tensor("input", input, None if _is_typed(input) else filters.dtype)
+    if input.dtype not in _DTYPES:
+        allowed = ", ".join(dtype.name for dtype in _DTYPES)
+        raise ValueError(f"input must have one of the dtypes {allowed}, got {input.dtype.name}")
+    if filters.dtype != input.dtype:
+        raise ValueError(
+            f"filters must have the dtype of input, {input.dtype.name}, got {filters.dtype.name}"
+        )
+    return input, filters
+
+
+def to_tensor(name: str, value: Any, dtype: tf.DType | None = None) -> tf.Tensor:
+    """Converts `value`; arrays and lists become `dtype`, and anything else must have it already.
+
+    Raises:
+      ValueError: if `value` is None, not dense, or a tensor of another dtype.
+    """
+    if value is None:
+        raise ValueError(f"{name} must be a tensor, got None")
+    if isinstance(value, (tf.RaggedTensor, tf.SparseTensor)):
+        raise ValueError(f"{name} must be a dense tensor, got a {type(value).__name__}")
+    if isinstance(value, tf.Tensor):
+        tensor = value
+    else:
+        tensor = tf.convert_to_tensor(value, None if _is_typed(value) else dtype, name=name)
+    if dtype is not None and tensor.dtype != dtype:
+        raise ValueError(
+            f"{name} must have the dtype of input, {dtype.name}, got {tensor.dtype.name}"
+        )
+    return tensor
+
+
+def shape_operand(shape: Any) -> Any:
+    """Returns `output_shape` as what the op takes: a vector of int32 or int64, empty for None.
+
+    Raises:
+      ValueError: if `shape` is empty, has a dtype that holds no shape, or unknown dimensions.
+      TypeError: if an element is not an integer.
+    """
+    if shape is None:
+        return _INFER
+    if isinstance(shape, tf.TensorShape):
+        if not shape.is_fully_defined():
+            raise ValueError(f"output_shape must be fully known, got {shape}; use tf.shape instead")
+        shape = shape.as_list()
+    if _is_typed(shape):
+        tensor = tf.convert_to_tensor(shape)
+        if tensor.dtype not in (tf.int32, tf.int64):
+            raise ValueError(f"output_shape must be int32 or int64, got {tensor.dtype.name}")
+        return tensor
+    if not hasattr(shape, "__len__") or isinstance(shape, (str, bytes, dict, set)):
+        raise ValueError(f"output_shape must be a tensor or a sequence of integers, got {shape!r}")
+    if len(shape) == 0:
+        raise ValueError("output_shape must have N+2 values, or be None to infer them, got none")
+    # The generated function converts such a list faster than NumPy does.
+    if type(shape) in (list, tuple) and all(type(v) is int and abs(v) <= _INT32_MAX for v in shape):
+        return shape
+    return _mixed_shape(shape)
+
+
+def static_length(shape: Any) -> int | None:
+    """Length of what `shape_operand` returned; None where unknown, or where it says nothing."""
+    if isinstance(shape, tf.Tensor):
+        return (shape.shape[0] or None) if shape.shape.rank == 1 else None
+    return len(shape) or None
+
+
+def _mixed_shape(shape: Any) -> Any:
+    """An array of any integer type, or a list with elements that are tensors or beyond int32."""
+    if any(_is_typed(v) for v in shape):
+        dtypes = {tf.as_dtype(v.dtype) for v in shape if _is_typed(v)}
+        if not dtypes <= {tf.int32, tf.int64}:
+            raise TypeError(f"output_shape must hold int32 or int64, got {shape!r}")
+        common = tf.int64 if tf.int64 in dtypes else tf.int32
+        return tf.stack(
+            [tf.cast(v if _is_typed(v) else _element(i, v), common) for i, v in enumerate(shape)]
+        )
+    values = np.array([_element(i, v) for i, v in enumerate(shape)], np.int64)
+    return values if np.abs(values).max() > _INT32_MAX else values.astype(np.int32)
+
+
+def _element(index: int, value: Any) -> int:
+    return _arguments.integer(f"output_shape[{index}]", value)
+
+
+def _is_typed(value: Any) -> bool:
+    """True for what brings a TensorFlow dtype along: tensors, variables, Keras' variables."""
+    return isinstance(value, tf.Tensor) or tf.is_tensor(value) or hasattr(value, "__tf_tensor__")

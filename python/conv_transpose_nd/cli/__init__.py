@@ -1,0 +1,35 @@
+"""The command line: `conv-transpose-nd`, equally `python -m conv_transpose_nd`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from conv_transpose_nd.cli import demo, info
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+      arguments: what follows the program's name; None takes them from the command line.
+
+    Returns:
+      The exit code: 0 for success, 1 if the command's check failed, 2 for a wrong call or a
+      missing package.
+    """
+    parser = argparse.ArgumentParser(
+        prog="conv-transpose-nd", description="Transposed convolution of any rank for TensorFlow."
+    )
+    commands = parser.add_subparsers(required=True, metavar="command")
+    for name, module, summary in (
+        ("info", info, "versions, ABI, CPU target and threads"),
+        ("demo", demo, "train, save, serve and show a super-resolution generator"),
+    ):
+        command = commands.add_parser(
+            name, help=summary, description=f"{summary[0].upper()}{summary[1:]}."
+        )
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    options = parser.parse_args(arguments)
+    return int(options.run(options))

@@ -22,13 +22,21 @@ from conv_transpose_nd._library import library
 _Op = Any
 _Gradients = list[Any]
 
+
+def _leaky_relu_grad(grad: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    # The slope is positive, so y has the sign of the argument. TensorFlow's kernel holds the slope
+    # in float32, which is not the 0.2 of the forward pass in float64.
+    if grad.dtype == tf.float64:
+        return tf.where(y > 0, grad, 0.2 * grad)
+    return tf.raw_ops.LeakyReluGrad(gradients=grad, features=y, alpha=0.2)
+
+
 # Gradient with respect to the activation's argument, from `grad` and the activation's output.
 _FROM_OUTPUT: dict[str, Callable[[Any, Any], Any]] = {
     "none": lambda grad, y: grad,
     "relu": lambda grad, y: tf.raw_ops.ReluGrad(gradients=grad, features=y),
     "relu6": lambda grad, y: tf.raw_ops.Relu6Grad(gradients=grad, features=y),
-    # The slope is positive, so y has the sign of the argument.
-    "leaky_relu": lambda grad, y: tf.raw_ops.LeakyReluGrad(gradients=grad, features=y, alpha=0.2),
+    "leaky_relu": _leaky_relu_grad,
     "elu": lambda grad, y: tf.raw_ops.EluGrad(gradients=grad, outputs=y),
     "sigmoid": lambda grad, y: tf.raw_ops.SigmoidGrad(y=y, dy=grad),
     "tanh": lambda grad, y: tf.raw_ops.TanhGrad(y=y, dy=grad),

@@ -72,6 +72,11 @@ def shape_operand(shape: Any) -> Any:
         if not shape.is_fully_defined():
             raise ValueError(f"output_shape must be fully known, got {shape}; use tf.shape instead")
         shape = shape.as_list()
+    # Vectors of ints first: most calls bring one, and as a NumPy array it reaches the op fastest.
+    if type(shape) in (list, tuple) and all([type(v) is int for v in shape]):
+        return _integers(shape)
+    if isinstance(shape, np.ndarray) and shape.ndim == 1 and shape.dtype.kind in "iu":
+        return _integers(shape)
     if _is_typed(shape):
         tensor = tf.convert_to_tensor(shape)
         if tensor.dtype not in (tf.int32, tf.int64):
@@ -79,12 +84,9 @@ def shape_operand(shape: Any) -> Any:
         return tensor
     if not hasattr(shape, "__len__") or isinstance(shape, (str, bytes, dict, set)):
         raise ValueError(f"output_shape must be a tensor or a sequence of integers, got {shape!r}")
-    if len(shape) == 0:
-        raise ValueError("output_shape must have N+2 values, or be None to infer them, got none")
-    # The generated function converts such a list faster than NumPy does.
-    if type(shape) in (list, tuple) and all(type(v) is int and abs(v) <= _INT32_MAX for v in shape):
-        return shape
-    return _mixed_shape(shape)
+    if any(_is_typed(v) for v in shape):
+        return _stacked(shape)
+    return _integers([_element(i, v) for i, v in enumerate(shape)])
 
 
 def static_length(shape: Any) -> int | None:
@@ -94,18 +96,27 @@ def static_length(shape: Any) -> int | None:
     return len(shape) or None
 
 
-def _mixed_shape(shape: Any) -> Any:
-    """An array of any integer type, or a list with elements that are tensors or beyond int32."""
-    if any(_is_typed(v) for v in shape):
-        dtypes = {tf.as_dtype(v.dtype) for v in shape if _is_typed(v)}
-        if not dtypes <= {tf.int32, tf.int64}:
-            raise TypeError(f"output_shape must hold int32 or int64, got {shape!r}")
-        common = tf.int64 if tf.int64 in dtypes else tf.int32
-        return tf.stack(
-            [tf.cast(v if _is_typed(v) else _element(i, v), common) for i, v in enumerate(shape)]
-        )
-    values = np.array([_element(i, v) for i, v in enumerate(shape)], np.int64)
-    return values if np.abs(values).max() > _INT32_MAX else values.astype(np.int32)
+def _integers(values: Any) -> Any:
+    """An array of int32, or of int64 where that is needed."""
+    if len(values) == 0:
+        raise ValueError("output_shape must have N+2 values, or be None to infer them, got none")
+    if max(values) <= _INT32_MAX and min(values) >= -_INT32_MAX:
+        return np.array(values, np.int32)
+    try:
+        return np.array(values, np.int64)
+    except OverflowError:
+        raise ValueError(f"output_shape must hold values below 2^63, got {values}") from None
+
+
+def _stacked(shape: Any) -> tf.Tensor:
+    """A vector with elements that are tensors."""
+    dtypes = {tf.as_dtype(v.dtype) for v in shape if _is_typed(v)}
+    if not dtypes <= {tf.int32, tf.int64}:
+        raise TypeError(f"output_shape must hold int32 or int64, got {shape!r}")
+    common = tf.int64 if tf.int64 in dtypes else tf.int32
+    return tf.stack(
+        [tf.cast(v if _is_typed(v) else _element(i, v), common) for i, v in enumerate(shape)]
+    )
 
 
 def _element(index: int, value: Any) -> int:

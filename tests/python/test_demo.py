@@ -19,7 +19,7 @@ from PIL import Image
 from conv_transpose_nd.cli import main
 from conv_transpose_nd.cli.demo import data, evaluation, export, model, sheet, training
 
-SECONDS = 5
+SECONDS = 8
 
 
 class Finished(NamedTuple):

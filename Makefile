@@ -1,0 +1,101 @@
+# make demo, make test, make format, make lint, make tidy, make clean: each does its own set-up.
+#
+# Needs Python 3.10-3.13 with venv, a C++17 compiler, make, and a package index that pip can reach.
+# Everything is installed into .venv, built in build/make; a second call does only what changed.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+BUILD := build/make
+# Compilations at a time. One takes up to 1 GB of memory.
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+# Where the pictures and the SavedModel of `make demo` go, and what else to pass.
+DEMO_ARGS ?= --output demo-output
+
+# The op library only fits the TensorFlow it was built against, so it is built against the one here.
+TENSORFLOW ?= tensorflow>=2.21,<2.22
+BUILD_REQUIRES := "scikit-build-core>=0.10" "pybind11>=2.12" "cmake>=3.24" "ninja>=1.11" "numpy>=1.26"
+
+NATIVE := CMakeLists.txt pyproject.toml $(shell find cc cmake -type f 2>/dev/null)
+SOURCES := $(NATIVE) README.md LICENSE \
+  $(shell find python -type f \( -name '*.py' -o -name '*.pyi' -o -name py.typed \) ! -name _build_info.py)
+CXX_FILES := $(shell find cc tests/cc -name '*.h' -o -name '*.cc' -o -name '*.cu' -o -name '*.cuh' 2>/dev/null)
+# Units that include no TensorFlow: seconds each, where a TensorFlow header costs a minute.
+TIDY_FILES := $(wildcard cc/core/*.cc)
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export CMAKE_GENERATOR := Ninja
+export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
+ifneq ($(shell command -v ccache 2>/dev/null),)
+export CMAKE_C_COMPILER_LAUNCHER := ccache
+export CMAKE_CXX_COMPILER_LAUNCHER := ccache
+endif
+# pip's cmake and ninja before the system's.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: demo test test-cc test-python format lint tidy clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.demo
+	TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/conv-transpose-nd demo $(DEMO_ARGS)
+
+test: test-cc test-python
+
+test-python: $(VENV)/.test
+	TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python -m pytest tests
+
+# The tests are built where the package was, so that they share its objects.
+test-cc: $(VENV)/.test
+	@sh .ci/googletest || exit 0; set -ex; \
+	  $(BIN)/cmake -S . -B $(BUILD) -DCONV_TRANSPOSE_ND_BUILD_TESTS=ON; \
+	  $(BIN)/cmake --build $(BUILD); \
+	  $(BIN)/ctest --test-dir $(BUILD) --output-on-failure --no-tests=error
+
+format: $(VENV)/.lint
+	$(BIN)/clang-format -i $(CXX_FILES)
+	$(BIN)/ruff check --fix python tests benchmarks
+	$(BIN)/ruff format python tests benchmarks
+
+lint: $(VENV)/.lint
+	$(BIN)/clang-format --dry-run -Werror $(CXX_FILES)
+	$(BIN)/ruff check python tests benchmarks
+	$(BIN)/ruff format --check python tests benchmarks
+	$(BIN)/mypy
+
+tidy: $(VENV)/.lint
+	$(BIN)/clang-tidy --quiet $(TIDY_FILES) -- -std=c++17 -I.
+
+clean:
+	rm -rf build dist demo-output $(VENV)/.package $(VENV)/.demo $(VENV)/.test $(VENV)/.lint
+
+# --- Set-up, each step once -------------------------------------------------------------------
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "$(PYTHON) must be Python 3.10 to 3.13; choose another: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { rm -rf $(VENV); echo "$(PYTHON) has no venv: install it (Debian: python3-venv)"; exit 1; }
+
+$(VENV)/.build-requires: | $(BIN)/python
+	$(BIN)/python -m pip install --quiet "$(TENSORFLOW)" $(BUILD_REQUIRES)
+	@touch $@
+
+# The package as a user gets it, not an editable one: what is tested is what is installed.
+$(VENV)/.package: $(VENV)/.build-requires $(SOURCES)
+	$(BIN)/python -m pip install --quiet --no-build-isolation -C build-dir=$(BUILD) \
+	  -C cmake.define.CONV_TRANSPOSE_ND_BUILD_TESTS=OFF .
+	@touch $@
+
+# An extra adds packages to the installed distribution; pip leaves the distribution itself alone.
+$(VENV)/.demo: pyproject.toml | $(VENV)/.package
+	$(BIN)/python -m pip install --quiet "conv-transpose-nd[demo]"
+	@touch $@
+
+$(VENV)/.test: pyproject.toml | $(VENV)/.package
+	$(BIN)/python -m pip install --quiet "conv-transpose-nd[demo,test]"
+	@touch $@
+
+# After TensorFlow and NumPy, whose annotations mypy reads.
+$(VENV)/.lint: .ci/requirements-lint.txt $(VENV)/.build-requires
+	$(BIN)/python -m pip install --quiet -r .ci/requirements-lint.txt
+	@touch $@

@@ -176,7 +176,9 @@ Status CheckDims(const char* name, const Dims& dims, int rank,
       return Invalid(Element(name, d), " must be >= 0, got ", dims[d]);
     }
   }
-  if (NumElements(dims) < 0 && !allow_unknown) {
+  const bool known =
+      std::find(dims.begin(), dims.end(), kUnknown) == dims.end();
+  if (known && NumElements(dims) < 0) {
     return Invalid(name, " must have at most 2^56 elements, got more");
   }
   return OkStatus();

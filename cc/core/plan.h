@@ -27,9 +27,10 @@ enum class KernelFamily {
   kNone,          // the result is empty
   kFill,          // no product at all: the result is activation(bias), or zero
   kChannelLanes,  // lanes run along the channels of the result; packed filter
-  kPixelLanes,  // lanes run along positions of the innermost axis; filter as it
-                // comes
-  kPositions,   // filter gradient: sums run over positions
+  kPixelLanes,    // lanes run along positions of the innermost axis
+  kPixelTiles,    // lanes run along positions of all axes; filter as it comes
+  kChannelwise,   // depthwise: lanes along channels, every one by itself
+  kPositions,     // filter gradient: sums run over positions
 };
 const char* KernelFamilyName(KernelFamily family);
 
@@ -69,28 +70,53 @@ struct ChannelLanesBlocks {
       false;  // source rows are widened or gathered into scratch
 };
 
-// A tap of the innermost axis as the pixel-lanes family reads it: position j of
-// the phase reads element j + shift of window row `slot`.
-struct WindowTap {
+// A tap seen from the source: filter position filter_index contributes to this
+// phase of the axis.
+struct PhaseTap {
+  int64_t phase;
   int64_t filter_index;
-  int64_t slot;
-  int64_t shift;
 };
 
-// Blocks of the pixel-lanes family. A window holds the source positions of one
-// residue modulo source_step, so that lanes are adjacent whatever the step.
+// Everything that reads the source position j * source_step + source_offset of
+// an outer axis, over all phases.
+struct SourceLine {
+  int64_t source_offset;
+  std::vector<PhaseTap> taps;
+};
+
+// The same on the innermost axis: element j + shift of window row `slot`.
+struct WindowShift {
+  int64_t slot;
+  int64_t shift;
+  std::vector<PhaseTap> taps;
+};
+
+// Blocks of the pixel-lanes family. A window row holds the source positions of
+// one residue modulo source_step, so that lanes are adjacent whatever the step.
 struct PixelLanesBlocks {
-  int64_t positions =
-      0;  // positions of the innermost axis, per phase, of a work unit
-  int64_t window = 0;  // elements of a window row
-  int64_t lowest =
-      0;  // quotient source_offset / source_step of window element 0
-  std::vector<int64_t> residues;  // source_offset mod source_step, by slot
-  std::vector<std::vector<WindowTap>> taps;  // by phase of the innermost axis
-  int64_t columns = 0;                       // columns of a work unit
+  int64_t positions = 0;  // of the innermost axis, per phase, of a work unit
+  int64_t window = 0;     // elements of a window row
+  int64_t lowest = 0;     // source position / source_step of window element 0
+  std::vector<int64_t> residues;  // source position mod source_step, by slot
+  std::vector<WindowShift> shifts;
+  std::array<std::vector<SourceLine>, kMaxRank> lines;  // by outer axis
+  int64_t outer_phases = 1;  // product over the outer axes
+  int64_t inner_phases = 1;
+  int64_t columns = 0;  // columns of a work unit
   int64_t depth_block = 0;
-  int64_t tap_block =
-      0;  // taps of the outer axes whose windows are held together
+  // Filter rows [tap][column][depth]: in place, or copied where depth is not
+  // adjacent or needs widening.
+  bool copy_filter = false;
+  int64_t filter_tap_stride = 0;
+  int64_t filter_column_stride = 0;
+  int64_t filter_group_stride = 0;
+};
+
+// Blocks of the pixel-tiles family.
+struct PixelTilesBlocks {
+  int vectors = 1;          // vectors of result positions of a register tile
+  int64_t columns = 0;      // columns of a work unit
+  int64_t depth_block = 0;  // depth held transposed at a time
 };
 
 // Positions summed between two visits of the accumulators of the filter
@@ -105,6 +131,10 @@ struct PositionsBlocks {
   int64_t row_block = 0;  // out_channels of a work unit
   int64_t splits = 1;  // partial sums over ranges of positions, added in order
   bool convert = false;  // operands are widened or gathered into scratch
+  // Rows of a tile run over the taps of the innermost axis as well: they are
+  // adjacent in output_grad and in the filter where nothing dilates them.
+  bool merge_taps = false;
+  bool channelwise = false;  // depthwise: lanes along channels, no tile
 };
 
 struct Plan {
@@ -116,6 +146,7 @@ struct Plan {
   Gather gather;
   ChannelLanesBlocks channel_lanes;
   PixelLanesBlocks pixel_lanes;
+  PixelTilesBlocks pixel_tiles;
   PositionsBlocks positions;
   int64_t phases = 1;         // product over the axes
   int64_t units = 0;          // independent pieces of work
@@ -132,8 +163,11 @@ struct Plan {
   std::string ToString() const;
 };
 
+// wanted: the family to use where it can run this call; kNone lets the
+// estimated cost decide. For tests, which force each family in turn.
 Plan MakePlan(Operation operation, const ConvTransposeGeometry& geometry,
-              DType dtype, const TargetInfo& target);
+              DType dtype, const TargetInfo& target,
+              KernelFamily wanted = KernelFamily::kNone);
 
 }  // namespace conv_transpose_nd
 

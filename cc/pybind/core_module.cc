@@ -414,6 +414,19 @@ void SetTarget(const std::string& name) {
   Invalid("target must be one of" + known + ", got " + name);
 }
 
+void SetFamily(const std::optional<std::string>& name) {
+  if (!name) return ForceFamily(KernelFamily::kNone);
+  for (KernelFamily family :
+       {KernelFamily::kChannelLanes, KernelFamily::kPixelLanes,
+        KernelFamily::kPixelTiles, KernelFamily::kChannelwise}) {
+    if (*name == KernelFamilyName(family)) return ForceFamily(family);
+  }
+  Invalid(
+      "family must be None, 'channel_lanes', 'pixel_lanes', 'pixel_tiles' or "
+      "'channelwise', got '" +
+      *name + "'");
+}
+
 Arguments Pack(Steps strides, PaddingArgument padding,
                std::optional<Steps> output_padding, Steps dilations,
                int64_t groups, std::string data_format,
@@ -530,6 +543,9 @@ void DefineDescriptions(py::module_& m) {
   m.def(
       "target", [] { return std::string(ChosenTarget().name); },
       "The instruction set in use; see CONV_TRANSPOSE_ND_TARGET.");
+  m.def("force_family", &SetFamily, py::arg("family"),
+        "Uses this kernel family wherever it can run, None: the fastest. For "
+        "tests.");
   m.def("set_target", &SetTarget, py::arg("name"),
         "Uses this instruction set from now on. ValueError where the machine "
         "lacks it.");

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
+#include <utility>
 
 #include "cc/core/activation.h"
 #include "cc/core/dtype.h"
@@ -45,10 +46,14 @@ inline int64_t RoundUp64(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
 // clang-format off: each builds on the ones before it.
 #include "cc/kernels/cpu/simd-inl.h"
+#include "cc/kernels/cpu/transpose-inl.h"
 #include "cc/kernels/cpu/microkernel-inl.h"
 #include "cc/kernels/cpu/gather-inl.h"
+#include "cc/kernels/cpu/rows-inl.h"
 #include "cc/kernels/cpu/channel_lanes-inl.h"
 #include "cc/kernels/cpu/pixel_lanes-inl.h"
+#include "cc/kernels/cpu/pixel_tiles-inl.h"
+#include "cc/kernels/cpu/channelwise-inl.h"
 #include "cc/kernels/cpu/positions-inl.h"
 // clang-format on
 
@@ -107,16 +112,17 @@ void RunTyped(const Plan& plan, const Operands& operands, void* workspace,
                            result,
                            &filter_state};
   shared += RoundUp64(plan.geometry.out_channels * sizeof(A));
-  if (plan.family == KernelFamily::kChannelLanes) {
-    RunChannelLanes(call, shared, scratch, parallel_for);
-  } else {
-    RunPixelLanes(call, scratch, parallel_for);
+  switch (plan.family) {
+    case KernelFamily::kChannelLanes:
+      return RunChannelLanes(call, shared, scratch, parallel_for);
+    case KernelFamily::kPixelLanes:
+      return RunPixelLanes(call, shared, scratch, parallel_for);
+    case KernelFamily::kPixelTiles:
+      return RunPixelTiles(call, scratch, parallel_for);
+    default:
+      return RunChannelwise(call, shared, scratch, parallel_for);
   }
 }
-
-}  // namespace CT_TARGET
-
-namespace CT_TARGET {
 
 const TargetKernels* Kernels() {
 #define CT_STRING(name) #name

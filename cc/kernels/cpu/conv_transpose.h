@@ -29,6 +29,10 @@ struct Operands {
 Plan PlanFor(Operation operation, const ConvTransposeGeometry& geometry,
              DType dtype);
 
+// The family that PlanFor asks MakePlan for, process-wide; kNone, the default,
+// leaves the choice to the estimated cost. For tests.
+void ForceFamily(KernelFamily family);
+
 // workspace: plan.WorkspaceBytes(parallel_for.max_workers), 64-byte aligned;
 // contents undefined before and after. Thread-safe; same bits for any number of
 // workers.

@@ -61,6 +61,8 @@ std::atomic<const TargetKernels*>& Chosen() {
   return chosen;
 }
 
+std::atomic<KernelFamily> forced_family{KernelFamily::kNone};
+
 bool LogPlans() {
   static const bool log = [] {
     const char* value = std::getenv("CONV_TRANSPOSE_ND_LOG");
@@ -73,11 +75,14 @@ bool LogPlans() {
 
 Plan PlanFor(Operation operation, const ConvTransposeGeometry& geometry,
              DType dtype) {
-  Plan plan = MakePlan(operation, geometry, dtype, ChosenTarget());
+  Plan plan = MakePlan(operation, geometry, dtype, ChosenTarget(),
+                       forced_family.load());
   if (LogPlans())
     std::fprintf(stderr, "conv_transpose_nd: %s\n", plan.ToString().c_str());
   return plan;
 }
+
+void ForceFamily(KernelFamily family) { forced_family.store(family); }
 
 void Run(const Plan& plan, const Operands& operands, void* workspace,
          const ParallelFor& parallel_for) {

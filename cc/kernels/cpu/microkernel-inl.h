@@ -8,6 +8,32 @@ inline int SmallerTile(int rows) {
   return rows == 12 ? 8 : rows == 6 ? 4 : rows / 2;
 }
 
+// Calls run(rows, vectors) with the tile's size as compile-time constants.
+template <typename Run>
+inline void WithTile(int rows, int vectors, const Run& run) {
+  const auto pick = [&](auto fixed_vectors) {
+    switch (rows) {
+      case 12:
+        return run(std::integral_constant<int, 12>(), fixed_vectors);
+      case 8:
+        return run(std::integral_constant<int, 8>(), fixed_vectors);
+      case 6:
+        return run(std::integral_constant<int, 6>(), fixed_vectors);
+      case 4:
+        return run(std::integral_constant<int, 4>(), fixed_vectors);
+      case 2:
+        return run(std::integral_constant<int, 2>(), fixed_vectors);
+      default:
+        return run(std::integral_constant<int, 1>(), fixed_vectors);
+    }
+  };
+  if (vectors == 2) {
+    pick(std::integral_constant<int, 2>());
+  } else {
+    pick(std::integral_constant<int, 1>());
+  }
+}
+
 // tile[r][c] (+)= sum over t < taps, d < depth of rows[t * kRows + r][d] *
 // panel_t[d][c], where panel_t = panel + tap_offsets[t] and a panel row holds
 // kVectors vectors. accumulate: start from the tile's contents instead of zero.
@@ -47,36 +73,38 @@ void MultiplyRows(const A* const* rows, const int64_t* tap_offsets,
   }
 }
 
-// sums[c][p] += sum over d < depth of filter[c * column_stride + d *
-// depth_stride] * window[d * window_stride + p], p < kVectors vectors; rows of
-// `sums` are sums_stride apart.
-template <typename T, int kColumns, int kVectors>
-void MultiplyWindow(const Compute<T>* window, int64_t window_stride,
-                    int64_t depth, const T* filter, int64_t depth_stride,
-                    int64_t column_stride, Compute<T>* sums,
-                    int64_t sums_stride) {
-  using A = Compute<T>;
-  Vec<A> acc[kColumns][kVectors];
-  for (int c = 0; c < kColumns; ++c) {
-    for (int v = 0; v < kVectors; ++v)
-      acc[c][v] = Load(sums + c * sums_stride + v * kLanes<A>);
-  }
-  for (int64_t d = 0; d < depth; ++d) {
-    const A* source = window + d * window_stride;
-    const T* weight = filter + d * depth_stride;
-    Vec<A> values[kVectors];
-#pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v) values[v] = Load(source + v * kLanes<A>);
-#pragma GCC unroll 8
-    for (int c = 0; c < kColumns; ++c) {
-      const A w = ToCompute(weight[c * column_stride]);
-#pragma GCC unroll 8
-      for (int v = 0; v < kVectors; ++v) acc[c][v] += w * values[v];
+// sums[r][p] += sum over d < depth of filter[r][d] * window[d * step + p],
+// p < kVectors vectors.
+template <typename A, int kRows, int kVectors>
+void MultiplyWindow(const A* const* filter, int64_t depth, const A* window,
+                    int64_t step, A* const* sums, int64_t position) {
+  Vec<A> acc[kRows][kVectors];
+  const A* row[kRows];
+  for (int r = 0; r < kRows; ++r) {
+    row[r] = filter[r];
+    for (int v = 0; v < kVectors; ++v) {
+      acc[r][v] = Load(sums[r] + position + v * kLanes<A>);
     }
   }
-  for (int c = 0; c < kColumns; ++c) {
-    for (int v = 0; v < kVectors; ++v)
-      Store(sums + c * sums_stride + v * kLanes<A>, acc[c][v]);
+  window += position;
+  for (int64_t d = 0; d < depth; ++d) {
+    Vec<A> values[kVectors];
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) {
+      values[v] = Load(window + v * kLanes<A>);
+    }
+    window += step;
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      const A weight = row[r][d];
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) acc[r][v] += weight * values[v];
+    }
+  }
+  for (int r = 0; r < kRows; ++r) {
+    for (int v = 0; v < kVectors; ++v) {
+      Store(sums[r] + position + v * kLanes<A>, acc[r][v]);
+    }
   }
 }
 

@@ -2,10 +2,11 @@
 // of a call.
 //
 // For few channels in the result, and for channels-first tensors. A unit is a
-// block of positions of one line of the result (all phases of the innermost
-// axis). The source lines that it reads are laid out once as windows [tap of
-// the outer axes][depth][slot][position], zeros beyond the border; every tap of
-// the innermost axis is then a shifted load, and the filter is read as it is.
+// block of positions j of one line of the result, for all phases of all axes:
+// they read the same few source lines. Each of those is laid out once as a
+// window [depth][slot][position], zeros beyond the border. Every shift of a
+// window then serves all phases that have a tap there: they, and the columns,
+// are the rows of the register tile.
 #ifndef CONV_TRANSPOSE_ND_KERNELS_CPU_PIXEL_LANES_INL_H_
 #define CONV_TRANSPOSE_ND_KERNELS_CPU_PIXEL_LANES_INL_H_
 
@@ -14,120 +15,165 @@ class PixelLanes {
  public:
   using A = Compute<T>;
 
-  PixelLanes(const GatherCall<T>& call, char* scratch)
+  PixelLanes(const GatherCall<T>& call, const A* filter, char* scratch)
       : call_(call),
         plan_(call.plan),
         gather_(call.plan.gather),
         blocks_(call.plan.pixel_lanes),
+        filter_(filter),
         scratch_(scratch),
         inner_(call.plan.geometry.rank - 1),
-        slots_(std::max<int64_t>(1, blocks_.residues.size())) {}
+        slots_(std::max<int64_t>(1, blocks_.residues.size())),
+        phases_(blocks_.outer_phases * blocks_.inner_phases) {}
+
+  // Copies the filter position `tap` into rows of adjacent depth.
+  void CopyFilter(int64_t tap, A* copy) const {
+    for (int64_t g = 0; g < plan_.geometry.groups; ++g) {
+      const T* from =
+          call_.filter + tap * gather_.tap_stride + g * gather_.group_stride;
+      A* to = copy + tap * blocks_.filter_tap_stride +
+              g * blocks_.filter_group_stride;
+      for (int64_t c = 0; c < gather_.columns; ++c) {
+        WidenRow<T>(from + c * gather_.column_stride, gather_.depth_stride,
+                    gather_.depth, to + c * blocks_.filter_column_stride);
+      }
+    }
+  }
 
   void RunUnit(int64_t unit, int worker) {
     SetScratch(worker);
-    if (!SetUnit(unit)) return;
-    std::fill(sums_, sums_ + phases() * blocks_.columns * blocks_.positions,
+    SetUnit(unit);
+    std::fill(sums_, sums_ + phases_ * blocks_.columns * blocks_.positions,
               A(0));
     touched_border_ = false;
-    for (int64_t depth = 0; depth < gather_.depth;
-         depth += blocks_.depth_block) {
-      const int64_t depths =
-          std::min(blocks_.depth_block, gather_.depth - depth);
-      for (int64_t tap = 0; tap < outer_taps_; tap += blocks_.tap_block) {
-        const int64_t found =
-            FindTaps(tap, std::min(tap + blocks_.tap_block, outer_taps_));
-        for (int64_t t = 0; t < found; ++t) FillWindow(t, depth, depths);
-        for (int64_t t = 0; t < found; ++t) MultiplyTap(t, depth, depths);
-      }
+    for (depth_ = 0; depth_ < gather_.depth; depth_ += blocks_.depth_block) {
+      depths_ = std::min(blocks_.depth_block, gather_.depth - depth_);
+      VisitLines();
     }
     StoreUnit();
   }
 
  private:
-  int64_t phases() const { return gather_.axis[inner_].phases.size(); }
-
-  // A line of the source along the innermost axis, and the filter positions
-  // that meet it.
-  struct OuterTap {
-    int64_t source_offset;
+  // A phase of the outer axes that reads the line at hand, and through which
+  // filter position.
+  struct Combination {
+    int64_t phase;
     int64_t filter_tap;
   };
 
   void SetScratch(int worker) {
     char* p = scratch_ + worker * plan_.scratch_bytes;
-    windows_ = reinterpret_cast<A*>(p);
-    p += RoundUp64(blocks_.tap_block * blocks_.depth_block * slots_ *
-                   blocks_.window * sizeof(A));
+    window_ = reinterpret_cast<A*>(p);
+    p += RoundUp64(blocks_.depth_block * slots_ * blocks_.window * sizeof(A));
     sums_ = reinterpret_cast<A*>(p);
-    p += RoundUp64(std::max<int64_t>(1, phases()) * blocks_.columns *
-                   blocks_.positions * sizeof(A));
-    found_ = reinterpret_cast<OuterTap*>(p);
+    p += RoundUp64(phases_ * blocks_.columns * blocks_.positions * sizeof(A));
+    filter_rows_ = reinterpret_cast<const A**>(p);
+    sum_rows_ = reinterpret_cast<A**>(p) + phases_ * blocks_.columns + 16;
+    p += RoundUp64(2 * (phases_ * blocks_.columns + 16) * 8);
+    combinations_ = reinterpret_cast<Combination*>(p);
   }
 
-  // Finds the unit's line, block and columns. False where the block is beyond
-  // the line's end.
-  bool SetUnit(int64_t unit) {
+  static int64_t LongestPhase(const AxisPhases& axis) {
+    int64_t longest = 0;
+    for (const Phase& phase : axis.phases) {
+      longest = std::max(longest, phase.count);
+    }
+    return longest;
+  }
+
+  void SetUnit(int64_t unit) {
     const int64_t column_blocks =
         (gather_.columns + blocks_.columns - 1) / blocks_.columns;
     first_column_ = unit % column_blocks * blocks_.columns;
     columns_ = std::min(blocks_.columns, gather_.columns - first_column_);
     unit /= column_blocks;
-    int64_t longest = 0;
-    for (const Phase& phase : gather_.axis[inner_].phases)
-      longest = std::max(longest, phase.count);
+    const int64_t longest = LongestPhase(gather_.axis[inner_]);
     const int64_t line_blocks =
         (longest + blocks_.positions - 1) / blocks_.positions;
     first_position_ = unit % line_blocks * blocks_.positions;
+    const int64_t lanes =
+        std::min(blocks_.positions, longest - first_position_);
+    vectors_ = (lanes + kLanes<A> - 1) / kLanes<A>;
     unit /= line_blocks;
-    outer_taps_ = 1;
     for (int a = inner_ - 1; a >= 0; --a) {
-      const AxisPhases& axis = gather_.axis[a];
-      int64_t length = 0;
-      for (const Phase& phase : axis.phases) length += phase.count;
-      const int64_t position = unit % length;
-      unit /= length;
-      line_.phase[a] = &axis.phases[position % axis.result_step];
-      line_.j[a] = position / axis.result_step;
-      outer_taps_ *= line_.phase[a]->taps.size();
+      const int64_t count = LongestPhase(gather_.axis[a]);
+      line_.j[a] = unit % count;
+      unit /= count;
     }
     group_ = unit % plan_.geometry.groups;
     line_.batch = unit / plan_.geometry.groups;
-    return first_position_ < longest;
   }
 
-  // Taps [first, last) of the outer axes that are inside the source.
-  int64_t FindTaps(int64_t first, int64_t last) {
-    int64_t found = 0;
-    for (int64_t t = first; t < last; ++t) {
-      int64_t rest = t;
-      OuterTap outer{line_.batch * gather_.source.batch, 0};
-      bool inside = true;
-      for (int a = inner_ - 1; a >= 0 && inside; --a) {
-        const Tap& tap =
-            line_.phase[a]->taps[rest % line_.phase[a]->taps.size()];
-        rest /= line_.phase[a]->taps.size();
-        const int64_t i =
-            line_.j[a] * gather_.axis[a].source_step + tap.source_offset;
-        inside = i >= 0 && i < gather_.axis[a].source_length;
-        outer.source_offset += i * gather_.source.axis[a];
-        outer.filter_tap += tap.filter_index * gather_.filter_step[a];
-      }
-      if (inside) found_[found++] = outer;
+  // All combinations of source positions along the outer axes.
+  void VisitLines() {
+    for (int a = 0; a < inner_; ++a) {
+      if (blocks_.lines[a].empty()) return;
     }
-    return found;
+    std::array<size_t, kMaxRank> index{};
+    while (true) {
+      const int64_t count = FindCombinations(index);
+      if (count > 0) {
+        FillWindow();
+        for (const WindowShift& shift : blocks_.shifts) {
+          MultiplyShift(shift, count);
+        }
+      }
+      int a = inner_ - 1;
+      while (a >= 0 && ++index[a] == blocks_.lines[a].size()) index[a--] = 0;
+      if (a < 0) return;
+    }
   }
 
-  A* Window(int64_t t) const {
-    return windows_ + t * blocks_.depth_block * slots_ * blocks_.window;
+  // Outer phases that read this line. None where it is outside the source.
+  int64_t FindCombinations(const std::array<size_t, kMaxRank>& index) {
+    source_offset_ = line_.batch * gather_.source.batch;
+    for (int a = 0; a < inner_; ++a) {
+      const SourceLine& line = blocks_.lines[a][index[a]];
+      const int64_t i =
+          line_.j[a] * gather_.axis[a].source_step + line.source_offset;
+      if (i < 0 || i >= gather_.axis[a].source_length) {
+        touched_border_ = true;
+        return 0;
+      }
+      source_offset_ += i * gather_.source.axis[a];
+    }
+    int64_t count = 1;
+    combinations_[0] = {0, 0};
+    for (int a = 0; a < inner_; ++a) {
+      count = ExtendCombinations(a, blocks_.lines[a][index[a]], count);
+    }
+    return count;
   }
 
-  // Copies one source line into its window: element e of slot s is source
+  // Multiplies the combinations by the taps of one more axis. Works from the
+  // last to the first so that it can happen in place.
+  int64_t ExtendCombinations(int a, const SourceLine& line, int64_t count) {
+    const auto& phases = gather_.axis[a].phases;
+    int64_t taps = 0;
+    for (const PhaseTap& tap : line.taps) {
+      taps += line_.j[a] < phases[tap.phase].count;
+    }
+    int64_t to = count * taps;
+    for (int64_t c = count - 1; c >= 0; --c) {
+      const Combination before = combinations_[c];
+      for (auto tap = line.taps.rbegin(); tap != line.taps.rend(); ++tap) {
+        if (line_.j[a] >= phases[tap->phase].count) continue;
+        combinations_[--to] = {
+            before.phase * static_cast<int64_t>(phases.size()) + tap->phase,
+            before.filter_tap + tap->filter_index * gather_.filter_step[a]};
+      }
+    }
+    return count * taps;
+  }
+
+  // Copies one source line into the window: element e of slot s is source
   // position (first_position + lowest + e) * source_step + residue[s].
-  void FillWindow(int64_t t, int64_t depth, int64_t depths) {
+  void FillWindow() {
     const AxisPhases& axis = gather_.axis[inner_];
-    for (int64_t slot = 0; slot < static_cast<int64_t>(blocks_.residues.size());
-         ++slot) {
-      const int64_t step = axis.source_step;
+    const int64_t step = axis.source_step;
+    const int64_t row_step = slots_ * blocks_.window;
+    const int64_t element_step = step * gather_.source.axis[inner_];
+    for (size_t slot = 0; slot < blocks_.residues.size(); ++slot) {
       const int64_t start =
           (first_position_ + blocks_.lowest) * step + blocks_.residues[slot];
       // Elements [begin, end) are inside the source.
@@ -136,125 +182,150 @@ class PixelLanes {
       const int64_t inside = (axis.source_length - start + step - 1) / step;
       const int64_t end = std::max(begin, std::min(blocks_.window, inside));
       touched_border_ |= begin > 0 || end < blocks_.window;
-      const T* from = call_.source + found_[t].source_offset +
-                      (group_ * gather_.depth + depth) * gather_.source.channel;
-      const int64_t element_step = step * gather_.source.axis[inner_];
-      A* to = Window(t) + slot * blocks_.window;
-      const int64_t row_step = slots_ * blocks_.window;
-      for (int64_t d = 0; d < depths; ++d) {
+      A* to = window_ + slot * blocks_.window;
+      for (int64_t d = 0; d < depths_; ++d) {
         std::fill(to + d * row_step, to + d * row_step + begin, A(0));
         std::fill(to + d * row_step + end, to + d * row_step + blocks_.window,
                   A(0));
       }
       if (begin == end) continue;
-      from += (start + begin * step) * gather_.source.axis[inner_];
-      if (gather_.source.channel != 1 || depths == 1) {
-        for (int64_t d = 0; d < depths; ++d) {
-          WidenRow<T>(from + d * gather_.source.channel, element_step,
-                      end - begin, to + d * row_step + begin);
-        }
-      } else {
-        Transpose(from, element_step, end - begin, depths, to + begin,
+      const T* from =
+          call_.source + source_offset_ +
+          (group_ * gather_.depth + depth_) * gather_.source.channel +
+          (start + begin * step) * gather_.source.axis[inner_];
+      if (gather_.source.channel == 1 && depths_ > 1) {
+        Transpose(from, element_step, end - begin, depths_, to + begin,
                   row_step);
+        continue;
+      }
+      for (int64_t d = 0; d < depths_; ++d) {
+        WidenRow<T>(from + d * gather_.source.channel, element_step,
+                    end - begin, to + d * row_step + begin);
       }
     }
   }
 
-  // Reads depth-adjacent elements and writes position-adjacent ones, in blocks
-  // that keep both sides in level-1 cache.
-  static void Transpose(const T* from, int64_t element_step, int64_t count,
-                        int64_t depths, A* to, int64_t row_step) {
-    for (int64_t block = 0; block < depths; block += 16) {
-      const int64_t block_end = std::min(block + 16, depths);
-      for (int64_t e = 0; e < count; ++e) {
-        for (int64_t d = block; d < block_end; ++d) {
-          to[d * row_step + e] = ToCompute(from[e * element_step + d]);
+  // All phases and columns that have a tap at this shift, in register tiles.
+  void MultiplyShift(const WindowShift& shift, int64_t combinations) {
+    int64_t rows = 0;
+    for (int64_t c = 0; c < combinations; ++c) {
+      for (const PhaseTap& tap : shift.taps) {
+        const A* filter = filter_ +
+                          (combinations_[c].filter_tap + tap.filter_index) *
+                              blocks_.filter_tap_stride +
+                          group_ * blocks_.filter_group_stride +
+                          first_column_ * blocks_.filter_column_stride + depth_;
+        A* sums =
+            Sums(combinations_[c].phase * blocks_.inner_phases + tap.phase, 0);
+        for (int64_t column = 0; column < columns_; ++column, ++rows) {
+          filter_rows_[rows] = filter + column * blocks_.filter_column_stride;
+          sum_rows_[rows] = sums + column * blocks_.positions;
         }
       }
     }
+    const A* window = window_ + shift.slot * blocks_.window + shift.shift;
+    for (int64_t r = 0; r < rows;) r += MultiplyTiles(window, r, rows - r);
   }
 
-  void MultiplyTap(int64_t t, int64_t depth, int64_t depths) {
-    for (int64_t phase = 0; phase < phases(); ++phase) {
-      for (const WindowTap& tap : blocks_.taps[phase]) {
-        const A* window = Window(t) + tap.slot * blocks_.window + tap.shift;
-        const T* filter =
-            call_.filter +
-            (found_[t].filter_tap + tap.filter_index) * gather_.tap_stride +
-            group_ * gather_.group_stride + depth * gather_.depth_stride +
-            first_column_ * gather_.column_stride;
-        A* sums = sums_ + phase * blocks_.columns * blocks_.positions;
-        MultiplyColumns(window, depths, filter, sums);
+  // One band of rows over all positions; returns how many rows it took. The
+  // last row is repeated to fill a tile: it computes the same sums twice.
+  int64_t MultiplyTiles(const A* window, int64_t first, int64_t left) {
+    const auto run = [&](auto rows, auto vectors) {
+      for (int64_t r = left; r < rows(); ++r) {
+        filter_rows_[first + r] = filter_rows_[first + left - 1];
+        sum_rows_[first + r] = sum_rows_[first + left - 1];
       }
-    }
-  }
-
-  // All columns and positions of the unit for one tap, in register tiles.
-  void MultiplyColumns(const A* window, int64_t depths, const T* filter,
-                       A* sums) const {
-    const int64_t vectors = blocks_.positions / kLanes<A>;
-    int64_t c = 0;
-    while (c < columns_) {
-      const int64_t left = columns_ - c;
-      const T* from = filter + c * gather_.column_stride;
-      A* to = sums + c * blocks_.positions;
-      if (left >= 4) {
-        Tiles<4, 2>(window, depths, from, to, vectors);
-        c += 4;
-      } else if (left >= 2) {
-        Tiles<2, 4>(window, depths, from, to, vectors);
-        c += 2;
-      } else {
-        Tiles<1, 8>(window, depths, from, to, vectors);
-        c += 1;
+      int64_t v = 0;
+      for (; v + vectors() <= vectors_; v += vectors()) {
+        MultiplyOne<rows(), vectors()>(window, first, v);
       }
-    }
-  }
-
-  template <int kColumns, int kVectors>
-  void Tiles(const A* window, int64_t depths, const T* filter, A* sums,
-             int64_t vectors) const {
-    int64_t v = 0;
-    const auto run = [&](auto count) {
-      MultiplyWindow<T, kColumns, count()>(
-          window + v * kLanes<A>, slots_ * blocks_.window, depths, filter,
-          gather_.depth_stride, gather_.column_stride, sums + v * kLanes<A>,
-          blocks_.positions);
-      v += count();
+      for (; v < vectors_; ++v) MultiplyOne<rows(), 1>(window, first, v);
+      return std::min<int64_t>(left, rows());
     };
-    while (v + kVectors <= vectors)
-      run(std::integral_constant<int, kVectors>());
-    if constexpr (kVectors > 4) {
-      if (v + 4 <= vectors) run(std::integral_constant<int, 4>());
+    using std::integral_constant;
+    if constexpr (CT_REGISTERS >= 32) {
+      if (left >= 10) {
+        return run(integral_constant<int, 12>(), integral_constant<int, 2>());
+      }
+      if (left == 9) {
+        return run(integral_constant<int, 9>(), integral_constant<int, 2>());
+      }
+      if (left >= 7) {
+        return run(integral_constant<int, 8>(), integral_constant<int, 2>());
+      }
+      if (left >= 5) {
+        return run(integral_constant<int, 6>(), integral_constant<int, 4>());
+      }
+      if (left >= 3) {
+        return run(integral_constant<int, 4>(), integral_constant<int, 4>());
+      }
+      if (left == 2) {
+        return run(integral_constant<int, 2>(), integral_constant<int, 4>());
+      }
+      return run(integral_constant<int, 1>(), integral_constant<int, 8>());
+    } else {
+      if (left >= 5) {
+        return run(integral_constant<int, 6>(), integral_constant<int, 2>());
+      }
+      if (left >= 3) {
+        return run(integral_constant<int, 4>(), integral_constant<int, 2>());
+      }
+      if (left == 2) {
+        return run(integral_constant<int, 2>(), integral_constant<int, 4>());
+      }
+      return run(integral_constant<int, 1>(), integral_constant<int, 4>());
     }
-    if constexpr (kVectors > 2) {
-      if (v + 2 <= vectors) run(std::integral_constant<int, 2>());
-    }
-    while (v < vectors) run(std::integral_constant<int, 1>());
+  }
+
+  template <int kRows, int kVectors>
+  void MultiplyOne(const A* window, int64_t first, int64_t vector) const {
+    MultiplyWindow<A, kRows, kVectors>(filter_rows_ + first, depths_, window,
+                                       slots_ * blocks_.window,
+                                       sum_rows_ + first, vector * kLanes<A>);
+  }
+
+  A* Sums(int64_t phase, int64_t column) const {
+    return sums_ + (phase * blocks_.columns + column) * blocks_.positions;
   }
 
   void StoreUnit() {
-    for (int64_t phase = 0; phase < phases(); ++phase) {
-      line_.phase[inner_] = &gather_.axis[inner_].phases[phase];
-      const int64_t end = std::min(line_.phase[inner_]->count,
-                                   first_position_ + blocks_.positions);
-      if (first_position_ >= end) continue;
-      line_.j[inner_] = first_position_;
-      T* first =
-          call_.result + line_.ResultOffset(plan_) +
-          (group_ * gather_.columns + first_column_) * gather_.result.channel;
-      const int64_t step =
-          gather_.axis[inner_].result_step * gather_.result.axis[inner_];
-      for (int64_t c = 0; c < columns_; ++c) {
-        A* sums = sums_ + (phase * blocks_.columns + c) * blocks_.positions;
-        if (touched_border_ && AnyNaN(sums, end - first_position_) &&
-            call_.NeedsRepair()) {
-          RepairLine(sums, end - first_position_, first_column_ + c);
-        }
-        StoreLine(sums, end - first_position_,
-                  group_ * gather_.columns + first_column_ + c,
-                  first + c * gather_.result.channel, step);
+    for (int64_t outer = 0; outer < blocks_.outer_phases; ++outer) {
+      if (!SetOuterPhase(outer)) continue;
+      for (int64_t phase = 0; phase < blocks_.inner_phases; ++phase) {
+        StorePhase(phase, outer * blocks_.inner_phases + phase);
       }
+    }
+  }
+
+  // False where the phase has no position j.
+  bool SetOuterPhase(int64_t index) {
+    for (int a = inner_ - 1; a >= 0; --a) {
+      const auto& phases = gather_.axis[a].phases;
+      line_.phase[a] = &phases[index % phases.size()];
+      index /= phases.size();
+      if (line_.j[a] >= line_.phase[a]->count) return false;
+    }
+    return true;
+  }
+
+  void StorePhase(int64_t phase, int64_t sums_phase) {
+    line_.phase[inner_] = &gather_.axis[inner_].phases[phase];
+    const int64_t count = std::min(line_.phase[inner_]->count,
+                                   first_position_ + blocks_.positions) -
+                          first_position_;
+    if (count <= 0) return;
+    line_.j[inner_] = first_position_;
+    T* result = call_.result + line_.ResultOffset(plan_);
+    const int64_t step =
+        gather_.axis[inner_].result_step * gather_.result.axis[inner_];
+    for (int64_t c = 0; c < columns_; ++c) {
+      A* sums = Sums(sums_phase, c);
+      if (touched_border_ && AnyNaN(sums, count) && call_.NeedsRepair()) {
+        RepairLine(sums, count, first_column_ + c);
+      }
+      const int64_t channel = group_ * gather_.columns + first_column_ + c;
+      StoreLine(sums, count, channel, result + channel * gather_.result.channel,
+                step);
     }
   }
 
@@ -271,6 +342,12 @@ class PixelLanes {
                  int64_t step) const {
     const Activation activation = plan_.geometry.activation;
     const A bias = BiasOf(call_, channel);
+    if (activation == Activation::kNone && call_.bias == nullptr) {
+      for (int64_t p = 0; p < count; ++p) {
+        result[p * step] = FromCompute<T>(Activation::kNone, sums[p]);
+      }
+      return;
+    }
     const bool biased = call_.bias != nullptr;
     for (int64_t p = 0; p < count; ++p) {
       result[p * step] =
@@ -282,24 +359,44 @@ class PixelLanes {
   const Plan& plan_;
   const Gather& gather_;
   const PixelLanesBlocks& blocks_;
+  const A* filter_;
   char* scratch_;
   const int inner_;
   const int64_t slots_;
+  const int64_t phases_;
 
   // The unit at hand.
   Position line_;
-  int64_t outer_taps_ = 1, group_ = 0, first_column_ = 0, columns_ = 0,
-          first_position_ = 0;
+  int64_t group_ = 0, first_column_ = 0, columns_ = 0;
+  int64_t first_position_ = 0, vectors_ = 0;
+  int64_t depth_ = 0, depths_ = 0, source_offset_ = 0;
   bool touched_border_ = false;
-  A* windows_ = nullptr;
+  A* window_ = nullptr;
   A* sums_ = nullptr;
-  OuterTap* found_ = nullptr;
+  const A** filter_rows_ = nullptr;
+  A** sum_rows_ = nullptr;
+  Combination* combinations_ = nullptr;
 };
 
 template <typename T>
-void RunPixelLanes(const GatherCall<T>& call, char* scratch,
+void RunPixelLanes(const GatherCall<T>& call, char* shared, char* scratch,
                    const ParallelFor& parallel_for) {
-  const PixelLanes<T> kernel(call, scratch);
+  using A = Compute<T>;
+  const PixelLanesBlocks& blocks = call.plan.pixel_lanes;
+  A* copy = reinterpret_cast<A*>(shared);
+  const A* filter = copy;
+  if constexpr (kNative<T>) {
+    if (!blocks.copy_filter) filter = reinterpret_cast<const A*>(call.filter);
+  }
+  const PixelLanes<T> kernel(call, filter, scratch);
+  if (blocks.copy_filter) {
+    parallel_for(call.plan.gather.filter_taps, 1,
+                 [&](int64_t begin, int64_t end, int) {
+                   for (int64_t t = begin; t < end; ++t) {
+                     kernel.CopyFilter(t, copy);
+                   }
+                 });
+  }
   parallel_for(call.plan.units, 1, [&](int64_t begin, int64_t end, int worker) {
     PixelLanes<T> own = kernel;
     for (int64_t unit = begin; unit < end; ++unit) own.RunUnit(unit, worker);

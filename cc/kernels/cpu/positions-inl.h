@@ -42,25 +42,38 @@ class Positions {
   void RunUnit(int64_t unit, int worker) {
     SetScratch(worker);
     const int64_t group_out = geometry_.group_out_channels();
+    const AxisGeometry& inner = geometry_.axis[geometry_.rank - 1];
+    const int64_t merged = blocks_.merge_taps ? inner.filter : 1;
+    const int64_t rows = group_out * merged;
     const int64_t row_blocks =
-        (group_out + blocks_.row_block - 1) / blocks_.row_block;
-    first_row_ = unit % row_blocks * blocks_.row_block;
-    row_count_ = std::min(blocks_.row_block, group_out - first_row_);
+        (rows + blocks_.row_block - 1) / blocks_.row_block;
+    const int64_t first = unit % row_blocks * blocks_.row_block;
+    const int64_t last = std::min(rows, first + blocks_.row_block);
     unit /= row_blocks;
-    group_ = unit % geometry_.groups;
-    unit /= geometry_.groups;
-    SetTap(unit % taps_);
-    const int64_t split = unit / taps_;
-    sums_ = partial_ + split * filter_elements_ +
-            ((unit % taps_) * group_out + first_row_) * geometry_.in_channels +
-            group_ * geometry_.group_in_channels();
-    for (int64_t r = 0; r < row_count_; ++r) {
-      A* row = sums_ + r * geometry_.in_channels;
-      std::fill(row, row + geometry_.group_in_channels(), A(0));
+    const int64_t groups = blocks_.channelwise ? 1 : geometry_.groups;
+    group_ = unit % groups;
+    unit /= groups;
+    const int64_t tap = unit % (taps_ / merged) * merged;
+    const int64_t split = unit / (taps_ / merged);
+    SetTap(tap);
+    tap_sums_ = partial_ + split * filter_elements_ +
+                tap * group_out * geometry_.in_channels +
+                group_ * geometry_.group_in_channels();
+    const int64_t columns =
+        blocks_.channelwise ? geometry_.groups : geometry_.group_in_channels();
+    for (int64_t r = first; r < last; ++r) {
+      A* row = tap_sums_ + r * geometry_.in_channels;
+      std::fill(row, row + columns, A(0));
     }
     const int64_t positions = lines_ * inner_length_;
-    Walk(positions * split / blocks_.splits,
-         positions * (split + 1) / blocks_.splits);
+    begin_ = positions * split / blocks_.splits;
+    end_ = positions * (split + 1) / blocks_.splits;
+    if (blocks_.merge_taps) {
+      WalkMerged(first, last);
+    } else {
+      const int a = geometry_.rank - 1;
+      Walk(first, last, low_[a], high_[a]);
+    }
   }
 
   // Adds the partial sums of result elements [begin, end) in order and stores
@@ -84,6 +97,8 @@ class Positions {
     left_rows_ = reinterpret_cast<A*>(p);
     p += RoundUp64(kPositionBlock * blocks_.row_block * sizeof(A));
     right_rows_ = reinterpret_cast<A*>(p);
+    p += RoundUp64(kPositionBlock * width_ * sizeof(A));
+    channels_ = reinterpret_cast<A*>(p);
   }
 
   // Input positions [low, high) of each axis that this tap maps into the
@@ -102,16 +117,57 @@ class Positions {
     }
   }
 
-  // Visits positions [begin, end) of [batch, axes...] in order, chunk by chunk.
-  void Walk(int64_t begin, int64_t end) {
+  // Rows are (tap of the innermost axis, out_channel). Positions from which all
+  // taps of the block are inside the output take them together; the few at the
+  // border take each tap by itself.
+  void WalkMerged(int64_t first, int64_t last) {
+    const int64_t group_out = geometry_.group_out_channels();
+    const int64_t first_tap = first / group_out;
+    const int64_t last_tap = (last - 1) / group_out;
+    const int64_t low = InnerLow(first_tap), high = InnerHigh(last_tap);
+    const bool interior = low < high;
+    if (interior) Walk(first, last, low, high);
+    for (int64_t k = first_tap; k <= last_tap; ++k) {
+      const int64_t tap_first = std::max(first, k * group_out);
+      const int64_t tap_last = std::min(last, (k + 1) * group_out);
+      if (interior) {
+        Walk(tap_first, tap_last, InnerLow(k), low);
+        Walk(tap_first, tap_last, high, InnerHigh(k));
+      } else {
+        Walk(tap_first, tap_last, InnerLow(k), InnerHigh(k));
+      }
+    }
+  }
+
+  // Input positions [low, high) of the innermost axis that tap k, not dilated,
+  // maps into the output.
+  int64_t InnerLow(int64_t k) const {
+    const AxisGeometry& axis = geometry_.axis[geometry_.rank - 1];
+    const int64_t before = axis.pad_before - k;
+    return before <= 0 ? 0 : (before + axis.stride - 1) / axis.stride;
+  }
+  int64_t InnerHigh(int64_t k) const {
+    const AxisGeometry& axis = geometry_.axis[geometry_.rank - 1];
+    const int64_t room = axis.output + axis.pad_before - k;
+    return room <= 0
+               ? 0
+               : std::min(axis.input, (room + axis.stride - 1) / axis.stride);
+  }
+
+  // Sums rows [first, last) over the unit's positions whose innermost index is
+  // in [low, high), in order, chunk by chunk.
+  void Walk(int64_t first, int64_t last, int64_t low, int64_t high) {
+    if (low >= high) return;
     const int inner = geometry_.rank - 1;
+    first_row_ = first;
+    row_count_ = last - first;
+    sums_ = tap_sums_ + first * geometry_.in_channels;
     int64_t filled = 0;
-    while (begin < end) {
+    for (int64_t begin = begin_; begin < end_;) {
       const int64_t line = begin / inner_length_;
-      const int64_t line_end = std::min(end, (line + 1) * inner_length_);
-      int64_t i = std::max(begin - line * inner_length_, low_[inner]);
-      const int64_t i_end =
-          std::min(line_end - line * inner_length_, high_[inner]);
+      const int64_t line_end = std::min(end_, (line + 1) * inner_length_);
+      int64_t i = std::max(begin - line * inner_length_, low);
+      const int64_t i_end = std::min(line_end - line * inner_length_, high);
       begin = line_end;
       int64_t x, dy;
       if (i >= i_end || !LineOffsets(line, &x, &dy)) continue;
@@ -147,6 +203,7 @@ class Positions {
   }
 
   void MultiplyChunk(int64_t positions) {
+    if (blocks_.channelwise) return MultiplyChannelwise(positions);
     FindLeft(positions);
     for (int64_t c = 0; c < geometry_.group_in_channels(); c += width_) {
       const int64_t columns =
@@ -157,6 +214,38 @@ class Positions {
         MultiplyTile(positions, r, rows, c, columns);
         r += rows;
       }
+    }
+  }
+
+  // Depthwise: channel c of input meets channel c of output_grad alone.
+  void MultiplyChannelwise(int64_t positions) {
+    const int64_t channels = geometry_.groups;
+    int64_t c = 0;
+    if constexpr (kNative<T>) {
+      const A* input = reinterpret_cast<const A*>(call_.input);
+      const A* output_grad = reinterpret_cast<const A*>(call_.output_grad);
+      constexpr int kBlock = 4 * kLanes<A>;
+      for (; c + kBlock <= channels; c += kBlock) {
+        Vec<A> acc[4];
+        for (int v = 0; v < 4; ++v) acc[v] = Load(sums_ + c + v * kLanes<A>);
+        for (int64_t p = 0; p < positions; ++p) {
+          const A* x = input + input_at_[p] + c;
+          const A* dy = output_grad + output_at_[p] + c;
+#pragma GCC unroll 4
+          for (int v = 0; v < 4; ++v) {
+            acc[v] += Load(x + v * kLanes<A>) * Load(dy + v * kLanes<A>);
+          }
+        }
+        for (int v = 0; v < 4; ++v) Store(sums_ + c + v * kLanes<A>, acc[v]);
+      }
+    }
+    if (c == channels) return;
+    for (int64_t p = 0; p < positions; ++p) {
+      WidenRow<T>(call_.input + input_at_[p] + c, 1, channels - c, channels_);
+      WidenRow<T>(call_.output_grad + output_at_[p] + c, 1, channels - c,
+                  channels_ + channels);
+      MultiplyChannels(channels_, channels_ + channels, channels - c,
+                       sums_ + c);
     }
   }
 
@@ -225,31 +314,10 @@ class Positions {
 
   void Multiply(int64_t positions, int64_t row, int tile_rows, A* tile,
                 int64_t tile_stride) {
-    const auto run = [&](auto rows, auto vectors) {
+    WithTile(tile_rows, blocks_.vectors, [&](auto rows, auto vectors) {
       MultiplyPositions<A, rows(), vectors()>(left_, row, right_, positions,
                                               tile, tile_stride);
-    };
-    const auto pick_rows = [&](auto vectors) {
-      switch (tile_rows) {
-        case 12:
-          return run(std::integral_constant<int, 12>(), vectors);
-        case 8:
-          return run(std::integral_constant<int, 8>(), vectors);
-        case 6:
-          return run(std::integral_constant<int, 6>(), vectors);
-        case 4:
-          return run(std::integral_constant<int, 4>(), vectors);
-        case 2:
-          return run(std::integral_constant<int, 2>(), vectors);
-        default:
-          return run(std::integral_constant<int, 1>(), vectors);
-      }
-    };
-    if (blocks_.vectors == 2) {
-      pick_rows(std::integral_constant<int, 2>());
-    } else {
-      pick_rows(std::integral_constant<int, 1>());
-    }
+    });
   }
 
   const FilterGradCall<T>& call_;
@@ -263,9 +331,11 @@ class Positions {
   int64_t taps_ = 1, inner_length_ = 0, lines_ = 0, filter_elements_ = 0;
 
   // The unit at hand.
-  int64_t first_row_ = 0, row_count_ = 0, group_ = 0;
+  int64_t first_row_ = 0, row_count_ = 0, group_ = 0, begin_ = 0, end_ = 0;
   std::array<int64_t, kMaxRank> shift_{}, low_{}, high_{};
+  A* tap_sums_ = nullptr;
   A* sums_ = nullptr;
+  A* channels_ = nullptr;
   const A** left_ = nullptr;
   const A** right_ = nullptr;
   A* left_rows_ = nullptr;

@@ -1,0 +1,294 @@
+#include "cc/core/plan_blocks.h"
+
+#include <map>
+#include <utility>
+
+namespace conv_transpose_nd {
+namespace {
+
+// Rows of a register tile: 12 x 2 accumulators, 2 vectors of weights and a
+// broadcast fit 32 vector registers, and 12 row pointers the 15 general ones;
+// with 16 vector registers 6 x 2 is what fits. 12 x 2 ran 10 % faster than 8 x
+// 2 on a Sapphire Rapids core.
+int TileRows(const Plan& plan) { return plan.target.registers >= 32 ? 12 : 6; }
+
+// Rows that follow each other in one work unit: enough work, not too few units.
+int64_t RowBlock(double row_multiply_adds, int64_t tile_rows) {
+  const int64_t wanted = static_cast<int64_t>(kUnitMultiplyAdds /
+                                              std::max(row_multiply_adds, 1.0));
+  return RoundUp(std::clamp<int64_t>(wanted, 4 * tile_rows, 252), tile_rows);
+}
+
+// Sorts the taps of the innermost axis into shifts of window rows. Returns the
+// span of the shifts.
+int64_t MakeShifts(const AxisPhases& axis, PixelLanesBlocks* blocks) {
+  std::map<std::pair<int64_t, int64_t>, std::vector<PhaseTap>> shifts;
+  int64_t lowest = INT64_MAX, highest = INT64_MIN;
+  for (size_t p = 0; p < axis.phases.size(); ++p) {
+    for (const Tap& tap : axis.phases[p].taps) {
+      const int64_t quotient = FloorDiv(tap.source_offset, axis.source_step);
+      const int64_t residue = tap.source_offset - quotient * axis.source_step;
+      shifts[{residue, quotient}].push_back(
+          {static_cast<int64_t>(p), tap.filter_index});
+      lowest = std::min(lowest, quotient);
+      highest = std::max(highest, quotient);
+    }
+  }
+  if (shifts.empty()) return 0;
+  blocks->lowest = lowest;
+  for (auto& [key, taps] : shifts) {
+    if (blocks->residues.empty() || blocks->residues.back() != key.first) {
+      blocks->residues.push_back(key.first);
+    }
+    const int64_t slot = blocks->residues.size() - 1;
+    blocks->shifts.push_back({slot, key.second - lowest, std::move(taps)});
+  }
+  return highest - lowest;
+}
+
+// The source positions that the phases of an outer axis read, and who reads
+// them.
+std::vector<SourceLine> MakeLines(const AxisPhases& axis) {
+  std::map<int64_t, std::vector<PhaseTap>> lines;
+  for (size_t p = 0; p < axis.phases.size(); ++p) {
+    for (const Tap& tap : axis.phases[p].taps) {
+      lines[tap.source_offset].push_back(
+          {static_cast<int64_t>(p), tap.filter_index});
+    }
+  }
+  std::vector<SourceLine> result;
+  for (auto& [offset, taps] : lines) {
+    result.push_back({offset, std::move(taps)});
+  }
+  return result;
+}
+
+}  // namespace
+
+int64_t MaxTaps(const AxisPhases& axis) {
+  size_t taps = 0;
+  for (const Phase& phase : axis.phases) {
+    taps = std::max(taps, phase.taps.size());
+  }
+  return taps;
+}
+
+int64_t MaxCount(const AxisPhases& axis) {
+  int64_t count = 0;
+  for (const Phase& phase : axis.phases) count = std::max(count, phase.count);
+  return count;
+}
+
+int64_t PhaseRows(const Plan& plan) {
+  int64_t rows = plan.geometry.batch;
+  for (int a = 0; a < plan.geometry.rank; ++a) {
+    rows *= MaxCount(plan.gather.axis[a]);
+  }
+  return rows;
+}
+
+int64_t PhaseTaps(const Plan& plan) {
+  int64_t taps = 1;
+  for (int a = 0; a < plan.geometry.rank; ++a) {
+    taps *= MaxTaps(plan.gather.axis[a]);
+  }
+  return taps;
+}
+
+void PlanChannelLanes(Plan* plan) {
+  const Gather& gather = plan->gather;
+  ChannelLanesBlocks& blocks = plan->channel_lanes;
+  const int64_t element = AccumulatorBytes(plan->dtype);
+  const int64_t lanes = Lanes(*plan);
+  blocks.vectors = gather.columns > lanes ? 2 : 1;
+  blocks.rows = TileRows(*plan);
+  const int64_t panel_columns = blocks.vectors * lanes;
+  blocks.panels = CeilDiv(gather.columns, panel_columns);
+  blocks.convert_source = IsNarrow(plan->dtype) || gather.source.channel != 1;
+
+  const int64_t taps = PhaseTaps(*plan);
+  const int64_t panel_bytes =
+      std::max<int64_t>(1, taps * gather.depth) * panel_columns * element;
+  blocks.panel_block =
+      std::clamp<int64_t>(kFilterBlockBytes / panel_bytes, 1, blocks.panels);
+  blocks.depth_block = gather.depth;
+  blocks.tap_block =
+      std::clamp<int64_t>(1024 / blocks.rows, 1, std::max<int64_t>(taps, 1));
+  if (blocks.convert_source) {
+    blocks.depth_block = std::min<int64_t>(gather.depth, 1024);
+    const int64_t tap_bytes = blocks.rows * blocks.depth_block * element;
+    blocks.tap_block =
+        std::clamp<int64_t>(kScratchBytes / tap_bytes, 1, blocks.tap_block);
+  }
+  blocks.row_block = RowBlock(static_cast<double>(taps) * gather.depth *
+                                  panel_columns * blocks.panel_block,
+                              blocks.rows);
+
+  plan->units = plan->geometry.groups * plan->phases *
+                CeilDiv(blocks.panels, blocks.panel_block) *
+                CeilDiv(PhaseRows(*plan), blocks.row_block);
+  const int64_t packed_bytes = plan->geometry.groups * blocks.panels *
+                               gather.filter_taps * gather.depth *
+                               panel_columns * element;
+  // A filter that stays in a level-2 cache as a whole may be read by all phases
+  // of a row block in turn; the source rows then stay near, too.
+  blocks.phases_first = packed_bytes <= 2 * kFilterBlockBytes;
+  plan->shared_bytes = BiasBytes(*plan) + packed_bytes;
+  const int64_t pointers =
+      RoundUp(blocks.tap_block * (2 * blocks.rows + 1) * 8, 64);
+  const int64_t zeros = RoundUp(blocks.depth_block * element, 64);
+  const int64_t converted = blocks.convert_source
+                                ? RoundUp(blocks.tap_block * blocks.rows *
+                                              blocks.depth_block * element,
+                                          64)
+                                : 0;
+  const int64_t tiles =
+      blocks.rows * panel_columns * blocks.panel_block * element;
+  plan->scratch_bytes = pointers + zeros + converted + RoundUp(tiles, 64);
+}
+
+void PlanPixelLanes(Plan* plan) {
+  const Gather& gather = plan->gather;
+  const ConvTransposeGeometry& geometry = plan->geometry;
+  PixelLanesBlocks& blocks = plan->pixel_lanes;
+  const int inner = geometry.rank - 1;
+  const AxisPhases& axis = gather.axis[inner];
+  const int64_t element = AccumulatorBytes(plan->dtype);
+  const int64_t lanes = Lanes(*plan);
+  const int64_t span = MakeShifts(axis, &blocks);
+  blocks.inner_phases = axis.phases.size();
+  int64_t outer_positions = 1;
+  for (int a = 0; a < inner; ++a) {
+    blocks.lines[a] = MakeLines(gather.axis[a]);
+    blocks.outer_phases *= gather.axis[a].phases.size();
+    outer_positions *= MaxCount(gather.axis[a]);
+  }
+
+  const int64_t positions = MaxCount(axis);
+  // Eight vectors per block keep eight sums in flight even with a single row.
+  blocks.positions = std::min(RoundUp(positions, lanes), 8 * lanes);
+  blocks.window = RoundUp(blocks.positions + span, lanes);
+  const int64_t phases = blocks.outer_phases * blocks.inner_phases;
+  blocks.columns = std::clamp<int64_t>(
+      kScratchBytes / (phases * blocks.positions * element), 1, gather.columns);
+  const int64_t row_bytes =
+      blocks.window * std::max<int64_t>(1, blocks.residues.size()) * element;
+  blocks.depth_block =
+      std::clamp<int64_t>(kScratchBytes / row_bytes, 1, gather.depth);
+
+  blocks.copy_filter = gather.depth_stride != 1 || IsNarrow(plan->dtype);
+  blocks.filter_tap_stride = gather.depth * gather.columns * geometry.groups;
+  blocks.filter_column_stride =
+      blocks.copy_filter ? gather.depth : gather.column_stride;
+  blocks.filter_group_stride =
+      blocks.copy_filter ? gather.columns * gather.depth : gather.group_stride;
+
+  plan->units = geometry.batch * geometry.groups * outer_positions *
+                CeilDiv(positions, blocks.positions) *
+                CeilDiv(gather.columns, blocks.columns);
+  plan->shared_bytes =
+      BiasBytes(*plan) +
+      (blocks.copy_filter
+           ? RoundUp(gather.filter_taps * blocks.filter_tap_stride * element,
+                     64)
+           : 0);
+  const int64_t windows = RoundUp(blocks.depth_block * row_bytes, 64);
+  const int64_t sums =
+      RoundUp(phases * blocks.columns * blocks.positions * element, 64);
+  const int64_t rows = RoundUp(2 * (phases * blocks.columns + 16) * 8, 64);
+  const int64_t combinations = RoundUp(2 * blocks.outer_phases * 8, 64);
+  plan->scratch_bytes = windows + sums + rows + combinations;
+}
+
+void PlanPixelTiles(Plan* plan) {
+  const Gather& gather = plan->gather;
+  PixelTilesBlocks& blocks = plan->pixel_tiles;
+  const int64_t element = AccumulatorBytes(plan->dtype);
+  const int64_t lanes = Lanes(*plan);
+  const int64_t rows = PhaseRows(*plan);
+  const int64_t most = plan->target.registers >= 32 ? 4 : 2;
+  // As many vectors as the rows fill, in tiles of equal size.
+  const int64_t tiles = CeilDiv(rows, most * lanes);
+  blocks.vectors = static_cast<int>(CeilDiv(CeilDiv(rows, tiles), lanes));
+  if (blocks.vectors == 3 && most < 4) blocks.vectors = 2;
+  const int64_t width = blocks.vectors * lanes;
+  // A tap's transposed rows stay in a level-2 cache while the filter streams
+  // past; long runs along depth keep the filter's memory pages open.
+  blocks.depth_block =
+      std::clamp<int64_t>(kScratchBytes / (width * element), 1, gather.depth);
+  const int64_t column_blocks = std::clamp<int64_t>(gather.columns / 32, 1, 8);
+  blocks.columns = RoundUp(CeilDiv(gather.columns, column_blocks), 4);
+  plan->units = plan->geometry.groups * plan->phases * CeilDiv(rows, width) *
+                CeilDiv(gather.columns, blocks.columns);
+  plan->shared_bytes = BiasBytes(*plan);
+  plan->scratch_bytes = RoundUp(blocks.depth_block * width * element, 64) +
+                        RoundUp(blocks.columns * (width + 1) * element, 64) +
+                        RoundUp((width + 1) * 8, 64);
+}
+
+void PlanChannelwise(Plan* plan) {
+  // Sixty-four rows make a unit; offsets of one row's taps are all it keeps.
+  const int64_t taps = std::max<int64_t>(1, PhaseTaps(*plan));
+  plan->units = plan->phases * CeilDiv(PhaseRows(*plan), 64);
+  const int64_t filter =
+      IsNarrow(plan->dtype)
+          ? RoundUp(plan->gather.filter_taps * plan->geometry.groups * 4, 64)
+          : 0;
+  plan->shared_bytes = BiasBytes(*plan) + filter;
+  plan->scratch_bytes =
+      RoundUp(taps * 16, 64) +
+      RoundUp(2 * plan->geometry.groups * AccumulatorBytes(plan->dtype), 64);
+}
+
+void PlanPositions(Plan* plan) {
+  const ConvTransposeGeometry& geometry = plan->geometry;
+  PositionsBlocks& blocks = plan->positions;
+  const int64_t element = AccumulatorBytes(plan->dtype);
+  const int64_t lanes = Lanes(*plan);
+  const int64_t group_out = geometry.group_out_channels();
+  const bool channels_last = geometry.data_format == DataFormat::kChannelsLast;
+  blocks.channelwise = channels_last && group_out == 1 &&
+                       geometry.group_in_channels() == 1 && geometry.groups > 1;
+  const AxisGeometry& inner = geometry.axis[geometry.rank - 1];
+  blocks.merge_taps = channels_last && geometry.groups == 1 &&
+                      inner.dilation == 1 && inner.filter > 1;
+  blocks.vectors = geometry.group_in_channels() > lanes ? 2 : 1;
+  blocks.rows = TileRows(*plan);
+  blocks.convert = IsNarrow(plan->dtype) || !channels_last;
+  const int64_t rows = blocks.merge_taps ? group_out * inner.filter : group_out;
+  blocks.row_block =
+      RoundUp(std::min<int64_t>(rows, 8 * blocks.rows), blocks.rows);
+
+  int64_t taps = 1, positions = geometry.batch;
+  for (int a = 0; a < geometry.rank; ++a) {
+    taps *= geometry.axis[a].filter;
+    positions *= geometry.axis[a].input;
+  }
+  if (blocks.merge_taps) taps /= inner.filter;
+  const int64_t tiles =
+      blocks.channelwise
+          ? taps
+          : taps * geometry.groups * CeilDiv(rows, blocks.row_block);
+  const int64_t filter_elements = NumElements(geometry.FilterDims());
+  // Split the positions where the filter alone gives too few units, while the
+  // partial sums stay small against the operands.
+  if (tiles < 16 && positions > 4 * kPositionBlock) {
+    blocks.splits =
+        std::min(CeilDiv(16, tiles), positions / (4 * kPositionBlock));
+    const int64_t fitting =
+        (int64_t{4} << 20) / std::max<int64_t>(1, filter_elements * element);
+    blocks.splits = std::max<int64_t>(1, std::min(blocks.splits, fitting));
+  }
+  plan->units = tiles * blocks.splits;
+  plan->shared_bytes = RoundUp(blocks.splits * filter_elements * element, 64);
+  const int64_t pointers = RoundUp(kPositionBlock * 16, 64);
+  const int64_t converted =
+      RoundUp(kPositionBlock * blocks.row_block * element, 64) +
+      RoundUp(kPositionBlock * blocks.vectors * lanes * element, 64);
+  plan->scratch_bytes = pointers + converted;
+  if (blocks.channelwise) {
+    plan->scratch_bytes += RoundUp(2 * geometry.groups * element, 64);
+  }
+}
+
+}  // namespace conv_transpose_nd

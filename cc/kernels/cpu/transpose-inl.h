@@ -1,0 +1,84 @@
+// Transposition of small blocks in registers.
+#ifndef CONV_TRANSPOSE_ND_KERNELS_CPU_TRANSPOSE_INL_H_
+#define CONV_TRANSPOSE_ND_KERNELS_CPU_TRANSPOSE_INL_H_
+
+// Lanes of a and b in turn: of their first halves (kHigh = 0) or second halves.
+template <typename A, int kHigh, size_t... kLane>
+inline Vec<A> Zip(Vec<A> a, Vec<A> b, std::index_sequence<kLane...>) {
+  constexpr int kCount = kLanes<A>;
+#if defined(__clang__) || __GNUC__ >= 12
+  return __builtin_shufflevector(
+      a, b,
+      (static_cast<int>(kLane) / 2 + kHigh * kCount / 2 +
+       (kLane % 2 == 1 ? kCount : 0))...);
+#else
+  using Index = std::conditional_t<sizeof(A) == 8, int64_t, int32_t>;
+  typedef Index Mask __attribute__((vector_size(CT_VECTOR_BYTES)));
+  return __builtin_shuffle(
+      a, b,
+      Mask{(static_cast<Index>(kLane) / 2 + kHigh * kCount / 2 +
+            (kLane % 2 == 1 ? kCount : 0))...});
+#endif
+}
+
+// to[c * to_step + r] = from[r * from_step + c] for r, c < kLanes.
+//
+// Pairing row i with row i + n/2 and writing the pairs next to each other is
+// one step of a perfect shuffle; log2(n) of them transpose.
+template <typename A>
+inline void TransposeSquare(const A* from, int64_t from_step, A* to,
+                            int64_t to_step) {
+  constexpr int kCount = kLanes<A>;
+  constexpr auto kIndex = std::make_index_sequence<kCount>();
+  Vec<A> rows[kCount], next[kCount];
+#pragma GCC unroll 16
+  for (int r = 0; r < kCount; ++r) rows[r] = Load(from + r * from_step);
+#pragma GCC unroll 4
+  for (int step = 1; step < kCount; step *= 2) {
+#pragma GCC unroll 8
+    for (int i = 0; i < kCount / 2; ++i) {
+      next[2 * i] = Zip<A, 0>(rows[i], rows[i + kCount / 2], kIndex);
+      next[2 * i + 1] = Zip<A, 1>(rows[i], rows[i + kCount / 2], kIndex);
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < kCount; ++r) rows[r] = next[r];
+  }
+#pragma GCC unroll 16
+  for (int c = 0; c < kCount; ++c) Store(to + c * to_step, rows[c]);
+}
+
+// to[c * to_step + r] = from[r * from_step + c] for r < rows, c < columns.
+template <typename T>
+void Transpose(const T* from, int64_t from_step, int64_t rows, int64_t columns,
+               Compute<T>* to, int64_t to_step) {
+  using A = Compute<T>;
+  constexpr int kCount = kLanes<A>;
+  int64_t r = 0;
+  for (; r + kCount <= rows; r += kCount) {
+    int64_t c = 0;
+    for (; c + kCount <= columns; c += kCount) {
+      const T* block = from + r * from_step + c;
+      if constexpr (kNative<T>) {
+        TransposeSquare(reinterpret_cast<const A*>(block), from_step,
+                        to + c * to_step + r, to_step);
+      } else {
+        A wide[kCount * kCount];
+        for (int i = 0; i < kCount; ++i) {
+          WidenRow<T>(block + i * from_step, 1, kCount, wide + i * kCount);
+        }
+        TransposeSquare(wide, kCount, to + c * to_step + r, to_step);
+      }
+    }
+    for (; c < columns; ++c) {
+      WidenRow<T>(from + r * from_step + c, from_step, kCount,
+                  to + c * to_step + r);
+    }
+  }
+  for (; r < rows; ++r) {
+    for (int64_t c = 0; c < columns; ++c) {
+      to[c * to_step + r] = ToCompute(from[r * from_step + c]);
+    }
+  }
+}
+
+#endif  // CONV_TRANSPOSE_ND_KERNELS_CPU_TRANSPOSE_INL_H_

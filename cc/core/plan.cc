@@ -88,7 +88,7 @@ constexpr double kPixelTilesRate = 1.4;
 // Cycles per weight to pack a filter that fits a level-2 cache, and per weight
 // that has to come from memory.
 constexpr double kPackCycles = 0.4;
-constexpr double kFarPackCycles = 1.2;
+constexpr double kFarPackCycles = 3.5;
 
 double ChannelLanesCost(const Plan& plan) {
   const Gather& gather = plan.gather;

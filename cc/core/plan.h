@@ -150,13 +150,16 @@ struct Plan {
   PositionsBlocks positions;
   int64_t phases = 1;         // product over the axes
   int64_t units = 0;          // independent pieces of work
-  int64_t shared_bytes = 0;   // packed filter, bias, partial sums
+  int64_t shared_bytes = 0;   // bias, partial sums, packed filter
+  int64_t packed_bytes = 0;   // of which packed filter; 0: read as it comes
   int64_t scratch_bytes = 0;  // per worker
   std::string reason;
 
-  // 64-byte aligned memory that Run needs with this many workers.
-  int64_t WorkspaceBytes(int workers) const {
-    return shared_bytes + workers * scratch_bytes;
+  // 64-byte aligned memory that Run needs with this many workers;
+  // filter_is_packed: where it gets a packed filter, too.
+  int64_t WorkspaceBytes(int workers, bool filter_is_packed = false) const {
+    return shared_bytes - (filter_is_packed ? packed_bytes : 0) +
+           workers * scratch_bytes;
   }
   // Multiply-adds of the operation, counting only taps that land inside.
   double multiply_adds = 0;

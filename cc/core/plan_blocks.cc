@@ -133,7 +133,8 @@ void PlanChannelLanes(Plan* plan) {
   // A filter that stays in a level-2 cache as a whole may be read by all phases
   // of a row block in turn; the source rows then stay near, too.
   blocks.phases_first = packed_bytes <= 2 * kFilterBlockBytes;
-  plan->shared_bytes = BiasBytes(*plan) + packed_bytes;
+  plan->packed_bytes = RoundUp(packed_bytes, 64);
+  plan->shared_bytes = BiasBytes(*plan) + plan->packed_bytes;
   const int64_t pointers =
       RoundUp(blocks.tap_block * (2 * blocks.rows + 1) * 8, 64);
   const int64_t zeros = RoundUp(blocks.depth_block * element, 64);
@@ -186,12 +187,11 @@ void PlanPixelLanes(Plan* plan) {
   plan->units = geometry.batch * geometry.groups * outer_positions *
                 CeilDiv(positions, blocks.positions) *
                 CeilDiv(gather.columns, blocks.columns);
-  plan->shared_bytes =
-      BiasBytes(*plan) +
-      (blocks.copy_filter
-           ? RoundUp(gather.filter_taps * blocks.filter_tap_stride * element,
-                     64)
-           : 0);
+  if (blocks.copy_filter) {
+    plan->packed_bytes =
+        RoundUp(gather.filter_taps * blocks.filter_tap_stride * element, 64);
+  }
+  plan->shared_bytes = BiasBytes(*plan) + plan->packed_bytes;
   const int64_t windows = RoundUp(blocks.depth_block * row_bytes, 64);
   const int64_t sums =
       RoundUp(phases * blocks.columns * blocks.positions * element, 64);
@@ -230,11 +230,13 @@ void PlanChannelwise(Plan* plan) {
   // Sixty-four rows make a unit; offsets of one row's taps are all it keeps.
   const int64_t taps = std::max<int64_t>(1, PhaseTaps(*plan));
   plan->units = plan->phases * CeilDiv(PhaseRows(*plan), 64);
-  const int64_t filter =
-      IsNarrow(plan->dtype)
-          ? RoundUp(plan->gather.filter_taps * plan->geometry.groups * 4, 64)
-          : 0;
-  plan->shared_bytes = BiasBytes(*plan) + filter;
+  if (IsNarrow(plan->dtype)) {
+    plan->packed_bytes =
+        RoundUp(plan->gather.filter_taps * plan->geometry.groups *
+                    AccumulatorBytes(plan->dtype),
+                64);
+  }
+  plan->shared_bytes = BiasBytes(*plan) + plan->packed_bytes;
   plan->scratch_bytes =
       RoundUp(taps * 16, 64) +
       RoundUp(2 * plan->geometry.groups * AccumulatorBytes(plan->dtype), 64);

@@ -38,6 +38,26 @@ class PlanCache {
   std::shared_ptr<const Plan> plan_ TF_GUARDED_BY(mutex_);
 };
 
+// The packed filter of a kernel whose filter never changes, for the last plan.
+class PackedFilterCache {
+ public:
+  template <typename Make>
+  tensorflow::Tensor Get(const std::shared_ptr<const Plan>& plan,
+                         const Make& make) {
+    tensorflow::mutex_lock lock(mutex_);
+    if (plan_ != plan) {
+      packed_ = make();
+      plan_ = plan;
+    }
+    return packed_;
+  }
+
+ private:
+  tensorflow::mutex mutex_;
+  std::shared_ptr<const Plan> plan_ TF_GUARDED_BY(mutex_);
+  tensorflow::Tensor packed_ TF_GUARDED_BY(mutex_);
+};
+
 // What the three ops share: attributes, plan, and the run on validated
 // geometry.
 template <typename Device>
@@ -46,6 +66,8 @@ class ConvTransposeNDKernel : public tensorflow::OpKernel {
   explicit ConvTransposeNDKernel(tensorflow::OpKernelConstruction* context)
       : OpKernel(context) {
     OP_REQUIRES_OK(context, ReadAttributes(*context, &attributes_));
+    // The filter gradient has no filter, and no such attribute.
+    context->GetAttr("filter_is_constant", &filter_is_constant_).IgnoreError();
   }
 
  protected:
@@ -71,18 +93,49 @@ class ConvTransposeNDKernel : public tensorflow::OpKernel {
     const auto plan = plans_.Get(key, [&] {
       return Device::MakePlan(operation, geometry, attributes_.dtype);
     });
+    tensorflow::Tensor packed;
+    if (filter_is_constant_ && plan->packed_bytes > 0) {
+      packed = packed_filters_.Get(
+          plan, [&] { return PackFilter(context, *plan, operands.filter); });
+      if (!context->status().ok()) return;
+      operands.packed_filter = packed.data();
+    }
     tensorflow::Tensor workspace;
-    const int64_t bytes = plan->WorkspaceBytes(Device::Workers(context));
-    OP_REQUIRES_OK(context, context->allocate_temp(
-                                tensorflow::DT_UINT8,
-                                tensorflow::TensorShape({bytes}), &workspace));
+    OP_REQUIRES_OK(
+        context,
+        AllocateBytes(context,
+                      plan->WorkspaceBytes(Device::Workers(context),
+                                           operands.packed_filter != nullptr),
+                      &workspace));
     operands.result = result->data();
     Device::Run(context, *plan, operands, workspace.data());
   }
 
  private:
+  static absl::Status AllocateBytes(tensorflow::OpKernelContext* context,
+                                    int64_t bytes, tensorflow::Tensor* tensor) {
+    return context->allocate_temp(tensorflow::DT_UINT8,
+                                  tensorflow::TensorShape({bytes}), tensor);
+  }
+
+  // An empty tensor, and a failed context, where there is no memory.
+  static tensorflow::Tensor PackFilter(tensorflow::OpKernelContext* context,
+                                       const Plan& plan, const void* filter) {
+    tensorflow::Tensor packed;
+    const absl::Status status =
+        AllocateBytes(context, plan.packed_bytes, &packed);
+    if (status.ok()) {
+      Device::PackFilter(context, plan, filter, packed.data());
+    } else {
+      context->SetStatus(status);
+    }
+    return packed;
+  }
+
   Attributes attributes_;
+  bool filter_is_constant_ = false;
   PlanCache plans_;
+  PackedFilterCache packed_filters_;
 };
 
 template <typename Device>

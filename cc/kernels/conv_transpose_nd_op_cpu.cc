@@ -29,8 +29,7 @@ struct CpuDevice {
     return PlanFor(operation, geometry, dtype);
   }
 
-  static void Run(OpKernelContext* context, const Plan& plan,
-                  const Operands& operands, void* workspace) {
+  static ParallelFor Threads(OpKernelContext* context) {
     ThreadPool* pool = Pool(context);
     ParallelFor parallel_for;
     // One thread gains nothing from a trip through the queue.
@@ -43,7 +42,17 @@ struct CpuDevice {
               block),
           work);
     };
-    conv_transpose_nd::Run(plan, operands, workspace, parallel_for);
+    return parallel_for;
+  }
+
+  static void PackFilter(OpKernelContext* context, const Plan& plan,
+                         const void* filter, void* packed) {
+    conv_transpose_nd::PackFilter(plan, filter, packed, Threads(context));
+  }
+
+  static void Run(OpKernelContext* context, const Plan& plan,
+                  const Operands& operands, void* workspace) {
+    conv_transpose_nd::Run(plan, operands, workspace, Threads(context));
   }
 };
 

@@ -14,7 +14,7 @@ class ChannelLanes {
  public:
   using A = Compute<T>;
 
-  ChannelLanes(const GatherCall<T>& call, A* packed_filter, char* scratch)
+  ChannelLanes(const GatherCall<T>& call, const A* packed_filter, char* scratch)
       : call_(call),
         plan_(call.plan),
         gather_(call.plan.gather),
@@ -30,7 +30,7 @@ class ChannelLanes {
 
   // Packs one tap of one panel: [depth][columns], columns beyond the last are
   // zero.
-  void Pack(int64_t unit) const {
+  void Pack(int64_t unit, A* packed) const {
     const int64_t tap = unit % gather_.filter_taps;
     const int64_t panel = unit / gather_.filter_taps % blocks_.panels;
     const int64_t group = unit / gather_.filter_taps / blocks_.panels;
@@ -39,7 +39,7 @@ class ChannelLanes {
     const T* from = call_.filter + tap * gather_.tap_stride +
                     group * gather_.group_stride +
                     first * gather_.column_stride;
-    A* to = packed_filter_ + unit * gather_.depth * panel_columns_;
+    A* to = packed + unit * gather_.depth * panel_columns_;
     if (gather_.depth_stride == 1) {
       Transpose(from, gather_.column_stride, columns, gather_.depth, to,
                 panel_columns_);
@@ -203,7 +203,7 @@ class ChannelLanes {
   const Plan& plan_;
   const Gather& gather_;
   const ChannelLanesBlocks& blocks_;
-  A* packed_filter_;
+  const A* packed_filter_;
   char* scratch_;
   const int64_t panel_columns_;
   RowTiles tiles_;
@@ -219,14 +219,21 @@ class ChannelLanes {
 };
 
 template <typename T>
-void RunChannelLanes(const GatherCall<T>& call, char* shared, char* scratch,
-                     const ParallelFor& parallel_for) {
-  ChannelLanes<T> kernel(call, reinterpret_cast<Compute<T>*>(shared), scratch);
+void PackChannelLanes(const GatherCall<T>& call, Compute<T>* packed,
+                      const ParallelFor& parallel_for) {
+  const ChannelLanes<T> kernel(call, nullptr, nullptr);
   parallel_for(kernel.PackUnits(), 1 + kernel.PackUnits() / 64,
                [&](int64_t begin, int64_t end, int) {
-                 for (int64_t unit = begin; unit < end; ++unit)
-                   kernel.Pack(unit);
+                 for (int64_t unit = begin; unit < end; ++unit) {
+                   kernel.Pack(unit, packed);
+                 }
                });
+}
+
+template <typename T>
+void RunChannelLanes(const GatherCall<T>& call, const Compute<T>* packed_filter,
+                     char* scratch, const ParallelFor& parallel_for) {
+  const ChannelLanes<T> kernel(call, packed_filter, scratch);
   parallel_for(call.plan.units, 1, [&](int64_t begin, int64_t end, int worker) {
     ChannelLanes<T> own = kernel;
     for (int64_t unit = begin; unit < end; ++unit) own.RunUnit(unit, worker);

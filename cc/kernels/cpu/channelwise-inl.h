@@ -90,16 +90,8 @@ class Channelwise {
 };
 
 template <typename T>
-void RunChannelwise(const GatherCall<T>& call, char* shared, char* scratch,
-                    const ParallelFor& parallel_for) {
-  using A = Compute<T>;
-  const A* filter = reinterpret_cast<const A*>(call.filter);
-  if constexpr (!kNative<T>) {
-    A* wide = reinterpret_cast<A*>(shared);
-    WidenRow<T>(call.filter, 1,
-                call.plan.gather.filter_taps * call.plan.geometry.groups, wide);
-    filter = wide;
-  }
+void RunChannelwise(const GatherCall<T>& call, const Compute<T>* filter,
+                    char* scratch, const ParallelFor& parallel_for) {
   const Channelwise<T> kernel(call, filter, scratch);
   parallel_for(call.plan.units, 1, [&](int64_t begin, int64_t end, int worker) {
     Channelwise<T> own = kernel;

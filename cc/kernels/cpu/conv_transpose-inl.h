@@ -81,17 +81,32 @@ void RunFill(const Plan& plan, const Compute<T>* bias, T* result,
 }
 
 template <typename T>
+void PackTyped(const Plan& plan, const void* filter, void* packed,
+               const ParallelFor& parallel_for) {
+  const GatherCall<T> call{plan,    nullptr, static_cast<const T*>(filter),
+                           nullptr, nullptr, nullptr};
+  Compute<T>* to = static_cast<Compute<T>*>(packed);
+  switch (plan.family) {
+    case KernelFamily::kChannelLanes:
+      return PackChannelLanes(call, to, parallel_for);
+    case KernelFamily::kPixelLanes:
+      return PackPixelLanes(call, to, parallel_for);
+    default:
+      WidenRow<T>(call.filter, 1, NumElements(plan.geometry.FilterDims()), to);
+  }
+}
+
+template <typename T>
 void RunTyped(const Plan& plan, const Operands& operands, void* workspace,
               const ParallelFor& parallel_for) {
   using A = Compute<T>;
   char* shared = static_cast<char*>(workspace);
-  char* scratch = shared + plan.shared_bytes;
   T* result = static_cast<T*>(operands.result);
   if (plan.family == KernelFamily::kPositions) {
     const FilterGradCall<T> call{plan, static_cast<const T*>(operands.input),
                                  static_cast<const T*>(operands.output_grad),
                                  result};
-    return RunPositions(call, shared, scratch, parallel_for);
+    return RunPositions(call, shared, shared + plan.shared_bytes, parallel_for);
   }
   A* bias = nullptr;
   if (operands.bias != nullptr) {
@@ -99,8 +114,9 @@ void RunTyped(const Plan& plan, const Operands& operands, void* workspace,
     WidenRow<T>(static_cast<const T*>(operands.bias), 1,
                 plan.geometry.out_channels, bias);
   }
-  if (plan.family == KernelFamily::kFill)
+  if (plan.family == KernelFamily::kFill) {
     return RunFill(plan, bias, result, parallel_for);
+  }
   const void* source = plan.operation == Operation::kInputGrad
                            ? operands.output_grad
                            : operands.input;
@@ -111,16 +127,27 @@ void RunTyped(const Plan& plan, const Operands& operands, void* workspace,
                            bias,
                            result,
                            &filter_state};
-  shared += RoundUp64(plan.geometry.out_channels * sizeof(A));
+  // The filter that the kernels read: packed before, packed now, or in place.
+  char* scratch = shared + plan.shared_bytes;
+  const void* filter = operands.filter;
+  if (operands.packed_filter != nullptr) {
+    filter = operands.packed_filter;
+    scratch -= plan.packed_bytes;
+  } else if (plan.packed_bytes > 0) {
+    void* packed = scratch - plan.packed_bytes;
+    PackTyped<T>(plan, operands.filter, packed, parallel_for);
+    filter = packed;
+  }
+  const A* weights = static_cast<const A*>(filter);
   switch (plan.family) {
     case KernelFamily::kChannelLanes:
-      return RunChannelLanes(call, shared, scratch, parallel_for);
+      return RunChannelLanes(call, weights, scratch, parallel_for);
     case KernelFamily::kPixelLanes:
-      return RunPixelLanes(call, shared, scratch, parallel_for);
+      return RunPixelLanes(call, weights, scratch, parallel_for);
     case KernelFamily::kPixelTiles:
       return RunPixelTiles(call, scratch, parallel_for);
     default:
-      return RunChannelwise(call, shared, scratch, parallel_for);
+      return RunChannelwise(call, weights, scratch, parallel_for);
   }
 }
 
@@ -130,7 +157,9 @@ const TargetKernels* Kernels() {
   static const TargetKernels kernels = {
       {CT_NAME(CT_TARGET), CT_VECTOR_BYTES, CT_REGISTERS},
       {RunTyped<Half>, RunTyped<BFloat16>, RunTyped<float>, RunTyped<double>,
-       RunTyped<int32_t>}};
+       RunTyped<int32_t>},
+      {PackTyped<Half>, PackTyped<BFloat16>, PackTyped<float>,
+       PackTyped<double>, PackTyped<int32_t>}};
   return &kernels;
 }
 

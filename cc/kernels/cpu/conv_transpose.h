@@ -21,6 +21,8 @@ struct Operands {
   const void* filter = nullptr;
   const void* output_grad = nullptr;
   const void* bias = nullptr;
+  // What PackFilter wrote for this plan, or null: Run then packs on its own.
+  const void* packed_filter = nullptr;
   void* result = nullptr;
 };
 
@@ -33,7 +35,13 @@ Plan PlanFor(Operation operation, const ConvTransposeGeometry& geometry,
 // leaves the choice to the estimated cost. For tests.
 void ForceFamily(KernelFamily family);
 
-// workspace: plan.WorkspaceBytes(parallel_for.max_workers), 64-byte aligned;
+// Writes plan.packed_bytes of packed filter, 64-byte aligned: for filters that
+// serve more than one call.
+void PackFilter(const Plan& plan, const void* filter, void* packed,
+                const ParallelFor& parallel_for);
+
+// workspace: plan.WorkspaceBytes(parallel_for.max_workers,
+// operands.packed_filter != nullptr), 64-byte aligned;
 // contents undefined before and after. Thread-safe; same bits for any number of
 // workers.
 void Run(const Plan& plan, const Operands& operands, void* workspace,

@@ -84,6 +84,14 @@ Plan PlanFor(Operation operation, const ConvTransposeGeometry& geometry,
 
 void ForceFamily(KernelFamily family) { forced_family.store(family); }
 
+void PackFilter(const Plan& plan, const void* filter, void* packed,
+                const ParallelFor& parallel_for) {
+  if (plan.packed_bytes == 0) return;
+  const TargetKernels* kernels = Find(plan.target.name);
+  kernels->pack[static_cast<int>(plan.dtype)](plan, filter, packed,
+                                              parallel_for);
+}
+
 void Run(const Plan& plan, const Operands& operands, void* workspace,
          const ParallelFor& parallel_for) {
   if (plan.family == KernelFamily::kNone) return;

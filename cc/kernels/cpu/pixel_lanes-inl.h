@@ -379,24 +379,21 @@ class PixelLanes {
 };
 
 template <typename T>
-void RunPixelLanes(const GatherCall<T>& call, char* shared, char* scratch,
-                   const ParallelFor& parallel_for) {
-  using A = Compute<T>;
-  const PixelLanesBlocks& blocks = call.plan.pixel_lanes;
-  A* copy = reinterpret_cast<A*>(shared);
-  const A* filter = copy;
-  if constexpr (kNative<T>) {
-    if (!blocks.copy_filter) filter = reinterpret_cast<const A*>(call.filter);
-  }
+void PackPixelLanes(const GatherCall<T>& call, Compute<T>* packed,
+                    const ParallelFor& parallel_for) {
+  const PixelLanes<T> kernel(call, nullptr, nullptr);
+  parallel_for(call.plan.gather.filter_taps, 1,
+               [&](int64_t begin, int64_t end, int) {
+                 for (int64_t t = begin; t < end; ++t) {
+                   kernel.CopyFilter(t, packed);
+                 }
+               });
+}
+
+template <typename T>
+void RunPixelLanes(const GatherCall<T>& call, const Compute<T>* filter,
+                   char* scratch, const ParallelFor& parallel_for) {
   const PixelLanes<T> kernel(call, filter, scratch);
-  if (blocks.copy_filter) {
-    parallel_for(call.plan.gather.filter_taps, 1,
-                 [&](int64_t begin, int64_t end, int) {
-                   for (int64_t t = begin; t < end; ++t) {
-                     kernel.CopyFilter(t, copy);
-                   }
-                 });
-  }
   parallel_for(call.plan.units, 1, [&](int64_t begin, int64_t end, int worker) {
     PixelLanes<T> own = kernel;
     for (int64_t unit = begin; unit < end; ++unit) own.RunUnit(unit, worker);

@@ -10,9 +10,13 @@ namespace conv_transpose_nd {
 using RunFunction = void (*)(const Plan& plan, const Operands& operands,
                              void* workspace, const ParallelFor& parallel_for);
 
+using PackFunction = void (*)(const Plan& plan, const void* filter,
+                              void* packed, const ParallelFor& parallel_for);
+
 struct TargetKernels {
   TargetInfo info;
   RunFunction run[5];  // by DType
+  PackFunction pack[5];
 };
 
 // Null where the library was compiled for another processor family.

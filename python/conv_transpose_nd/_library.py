@@ -6,6 +6,7 @@ import filecmp
 import importlib.metadata
 import os
 import pathlib
+import struct
 from typing import Any
 
 import tensorflow as tf
@@ -32,6 +33,8 @@ def load(path: str) -> Any:
         raise ImportError(_misfit(f"the op library {path} is missing", built_for), path=path)
     check_version(built_for, tf.__version__)
     check_single_copy(path)
+    if is_truncated(path):
+        raise ImportError(_misfit(f"the op library {path} is truncated", built_for), path=path)
     try:
         return tf.load_op_library(path)
     except (tf.errors.NotFoundError, tf.errors.InvalidArgumentError) as error:
@@ -79,6 +82,16 @@ def check_single_copy(path: str) -> None:
         "both: import only one of them, or uninstall one",
         path=path,
     )
+
+
+def is_truncated(path: str) -> bool:
+    """True if the file ends before its section table: the dynamic linker would die of SIGBUS."""
+    with open(path, "rb") as file:
+        header = file.read(64)
+    if len(header) < 64 or header[:5] != b"\x7fELF\x02":
+        return False  # no 64-bit ELF file: the linker says what it is
+    offset, size, count = struct.unpack_from("<40xQ10xHH", header)
+    return bool(offset + size * count > os.path.getsize(path))
 
 
 def installed() -> str:

@@ -81,7 +81,11 @@ def shape_operand(shape: Any) -> Any:
         tensor = tf.convert_to_tensor(shape)
         if tensor.dtype not in (tf.int32, tf.int64):
             raise ValueError(f"output_shape must be int32 or int64, got {tensor.dtype.name}")
+        if not tf.executing_eagerly() and (known := tf.get_static_value(tensor)) is not None:
+            _check_not_negative(known.ravel().tolist())
         return tensor
+    if isinstance(shape, (int, np.integer)):
+        raise ValueError(f"output_shape must have rank 1, got rank 0: {shape}")
     if not hasattr(shape, "__len__") or isinstance(shape, (str, bytes, dict, set)):
         raise ValueError(f"output_shape must be a tensor or a sequence of integers, got {shape!r}")
     if any(_is_typed(v) for v in shape):
@@ -97,15 +101,25 @@ def static_length(shape: Any) -> int | None:
 
 
 def _integers(values: Any) -> Any:
-    """An array of int32, or of int64 where that is needed."""
+    """A vector of int32, or of int64 where that is needed."""
     if len(values) == 0:
         raise ValueError("output_shape must have N+2 values, or be None to infer them, got none")
-    if max(values) <= _INT32_MAX and min(values) >= -_INT32_MAX:
+    if min(values) < 0:
+        _check_not_negative(values)
+    if max(values) <= _INT32_MAX:
         return np.array(values, np.int32)
     try:
-        return np.array(values, np.int64)
+        # A tensor, because the generated function would wrap an array of int64 to int32.
+        return tf.constant(np.array(values, np.int64))
     except OverflowError:
         raise ValueError(f"output_shape must hold values below 2^63, got {values}") from None
+
+
+def _check_not_negative(values: Any) -> None:
+    """A rule that C++ has too; but in a graph TensorFlow reports it first, without the argument."""
+    for i, value in enumerate(values):
+        if value < 0:
+            raise ValueError(f"output_shape[{i}] must be >= 0, got {value}")
 
 
 def _stacked(shape: Any) -> tf.Tensor:
@@ -120,6 +134,8 @@ def _stacked(shape: Any) -> tf.Tensor:
 
 
 def _element(index: int, value: Any) -> int:
+    if isinstance(value, (list, tuple, np.ndarray)) and np.ndim(value) > 0:
+        raise ValueError(f"output_shape must have rank 1, got rank {1 + np.ndim(value)}")
     return _arguments.integer(f"output_shape[{index}]", value)
 
 

@@ -14,11 +14,11 @@ def show_versions() -> None:
 
     Example:
       >>> ct.show_versions()  # doctest: +SKIP
-      conv-transpose-nd        0.1.0
-      built for TensorFlow     2.21.0
+      conv-transpose-nd            0.1.0
+      built for TensorFlow         2.21.0
     """
     for key, value in versions().items():
-        print(f"{key:<24} {value}")
+        print(f"{key:<28} {value}")
 
 
 def versions() -> dict[str, str]:

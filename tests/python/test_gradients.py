@@ -36,7 +36,9 @@ def double_operands(rng, case):
 
 
 def assert_numeric(function, operands):
-    analytic, numeric = tf.test.compute_gradient(function, operands, delta=STEP)
+    # Traced once: it is called twice per element of the operands.
+    traced = tf.function(lambda *values: function(*values), autograph=False)
+    analytic, numeric = tf.test.compute_gradient(traced, operands, delta=STEP)
     for one, other in zip(analytic, numeric, strict=True):
         assert np.max(np.abs(one - other), initial=0) < NUMERIC
 
@@ -323,3 +325,24 @@ def test_empty_operands(empty):
         assert np.array_equal(db, np.full(db.shape, size["batch"] * 2.0 * size["length"]))
     assert not np.any(dw)
     assert empty in ("filter", "out_channels") or not np.any(dx) or dx.shape.num_elements()
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("channels_first", [True, False])
+@pytest.mark.parametrize("length", [0, 1, 16384, 40000])
+def test_bias_gradient_of_a_long_axis(length, channels_first, known):
+    """A sum that is formed in parts, of which the last is not full."""
+    shape = [2, 1, length] if channels_first else [2, length, 1]
+    static = shape if known else [None] * 3
+    rng = np.random.default_rng(110)
+    dy = rng.integers(-8, 9, shape).astype("f")
+
+    @tf.function(input_signature=[tf.TensorSpec(static), tf.TensorSpec([1]), tf.TensorSpec(static)])
+    def gradient(x, bias, dy):
+        with tf.GradientTape() as tape:
+            tape.watch(bias)
+            data_format = "NCW" if channels_first else "NWC"
+            y = ct.conv_transpose_nd(x, tf.ones([1, 1, 1]), bias=bias, data_format=data_format)
+        return tape.gradient(y, bias, dy)
+
+    assert gradient(tf.zeros(shape), tf.zeros([1]), dy).numpy().tolist() == [dy.sum()]

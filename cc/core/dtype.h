@@ -43,14 +43,18 @@ inline BFloat16 ToBFloat16(float value) {
       static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16)};
 }
 
-// Multiplying by 2^112 moves a half's exponent (bias 15) to a float's (bias
-// 127), denormals included; infinities and NaN are the values that end at or
-// above 2^16.
+// Adding to the exponent field moves a half's bias (15) to a float's (127). A
+// denormal is 2^-14 * mantissa: (2^-14 + it) - 2^-14, which no step makes a
+// float denormal, so that flushing those to zero, as TensorFlow's threads do,
+// changes nothing.
 inline float ToFloat(Half value) {
   const uint32_t magnitude = uint32_t{value.bits & 0x7fffu} << 13;
-  float result = BitsToFloat(magnitude) * BitsToFloat(0x77800000u);
-  if ((value.bits & 0x7c00u) == 0x7c00u)
-    result = BitsToFloat(magnitude | 0x7f800000u);
+  float result = BitsToFloat(magnitude + 0x38000000u);
+  if (magnitude < 0x00800000u) {
+    result = BitsToFloat(magnitude + 0x38800000u) - BitsToFloat(0x38800000u);
+  } else if (magnitude >= 0x0f800000u) {
+    result = BitsToFloat(magnitude + 0x70000000u);
+  }
   return BitsToFloat(FloatBits(result) |
                      (uint32_t{value.bits & 0x8000u} << 16));
 }

@@ -159,6 +159,10 @@ Status CheckOutputPadding(const Attributes& attributes, int rank,
   return OkStatus();
 }
 
+bool IsKnown(const Dims& dims) {
+  return std::find(dims.begin(), dims.end(), kUnknown) == dims.end();
+}
+
 // Dimensions of a tensor or of a shape argument: the right count, none
 // negative, and a number of elements that int64 arithmetic can address.
 Status CheckDims(const char* name, const Dims& dims, int rank,
@@ -176,9 +180,7 @@ Status CheckDims(const char* name, const Dims& dims, int rank,
       return Invalid(Element(name, d), " must be >= 0, got ", dims[d]);
     }
   }
-  const bool known =
-      std::find(dims.begin(), dims.end(), kUnknown) == dims.end();
-  if (known && NumElements(dims) < 0) {
+  if (IsKnown(dims) && NumElements(dims) < 0) {
     return Invalid(name, " must have at most 2^56 elements, got more");
   }
   return OkStatus();
@@ -455,10 +457,11 @@ Status Resolve(Operation operation, const Shapes& shapes,
   CT_RETURN_IF_ERROR(ResolveBatch(names, shapes, geometry));
   CT_RETURN_IF_ERROR(
       ResolveAxes(operation, shapes, attributes, infer_output, geometry));
-  if (allow_unknown) return OkStatus();
-  if (NumElements(geometry->OutputDims()) < 0 ||
-      NumElements(geometry->InputDims()) < 0) {
-    return Invalid(names.output, " must have at most 2^56 elements, got more");
+  for (const Dims& dims : {geometry->OutputDims(), geometry->InputDims()}) {
+    if (IsKnown(dims) && NumElements(dims) < 0) {
+      return Invalid(names.output,
+                     " must have at most 2^56 elements, got more");
+    }
   }
   return OkStatus();
 }

@@ -1,7 +1,9 @@
 #include "cc/core/plan.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <sstream>
+#include <utility>
 
 #include "cc/core/plan_blocks.h"
 
@@ -85,6 +87,7 @@ struct Costs {
 constexpr double kChannelLanesRate = 1.85;
 constexpr double kPixelLanesRate = 1.5;
 constexpr double kPixelTilesRate = 1.4;
+constexpr double kWinogradRate = 1.6;
 // Cycles per weight to pack a filter that fits a level-2 cache, and per weight
 // that has to come from memory.
 constexpr double kPackCycles = 0.4;
@@ -164,10 +167,48 @@ double PixelTilesCost(const Plan& plan) {
              CeilDiv(gather.columns, plan.pixel_tiles.columns);
 }
 
+double WinogradCost(const Plan& plan) {
+  const Gather& gather = plan.gather;
+  const WinogradBlocks& blocks = plan.winograd;
+  const int64_t lanes = Lanes(plan);
+  const double columns = RoundUp(gather.columns, lanes);
+  double components = 0, transformed = 0;
+  for (int64_t p = 0; p < plan.phases; ++p) {
+    int64_t rest = p;
+    double phase_components = 1, tiles = plan.geometry.batch;
+    for (int a = plan.geometry.rank - 1; a >= 0; --a) {
+      const int64_t count = blocks.axis[a].size();
+      const WinogradAxis& axis = blocks.axis[a][rest % count];
+      rest /= count;
+      phase_components *= axis.components();
+      tiles *= axis.tiles;
+    }
+    components += phase_components;
+    transformed += phase_components * tiles;
+  }
+  double cycles = transformed * gather.depth * columns / lanes / kWinogradRate;
+  // Per vector and component: transforming the source, and the result.
+  cycles += transformed * (gather.depth + columns) / lanes * 14.0;
+  const double filter = components * gather.depth * columns;
+  cycles += filter * (filter * 4 > (1 << 20) ? kFarPackCycles : 2.0);
+  // Chosen only where it clearly pays: its error is larger than that of direct
+  // sums.
+  return cycles * 1.15;
+}
+
 bool IsChannelwise(const Plan& plan) {
   const Gather& gather = plan.gather;
   return gather.depth == 1 && gather.columns == 1 && plan.geometry.groups > 1 &&
          gather.source.channel == 1 && gather.result.channel == 1;
+}
+
+// CONV_TRANSPOSE_ND_ALGORITHM=direct: no transformed domain.
+bool DirectOnly() {
+  static const bool direct = [] {
+    const char* value = std::getenv("CONV_TRANSPOSE_ND_ALGORITHM");
+    return value != nullptr && std::string(value) == "direct";
+  }();
+  return direct;
 }
 
 void Take(KernelFamily family, void (*fill)(Plan*), Plan* plan) {
@@ -194,18 +235,39 @@ void ChooseGatherFamily(KernelFamily wanted, Plan* plan) {
     PlanPixelTiles(&pixel_tiles_plan);
     pixel_tiles = PixelTilesCost(pixel_tiles_plan);
   }
+  Plan winograd_plan = *plan;
+  double winograd = 1e300;
+  if (DirectOnly() && wanted != KernelFamily::kWinograd) {
+    // The user asked for sums in the order of the definition.
+  } else if (PlanWinograd(&winograd_plan)) {
+    winograd = WinogradCost(winograd_plan);
+  }
   if (wanted == KernelFamily::kChannelLanes) channel_lanes = -1;
   if (wanted == KernelFamily::kPixelLanes) pixel_lanes = -1;
   if (wanted == KernelFamily::kPixelTiles && pixel_tiles < 1e300) {
     pixel_tiles = -1;
   }
+  if (wanted == KernelFamily::kWinograd && winograd < 1e300) winograd = -1;
   std::ostringstream reason;
   reason.precision(3);
   reason << "estimated cycles: channel_lanes " << channel_lanes
-         << ", pixel_lanes " << pixel_lanes << ", pixel_tiles " << pixel_tiles;
-  if (channel_lanes <= std::min(pixel_lanes, pixel_tiles)) {
+         << ", pixel_lanes " << pixel_lanes << ", pixel_tiles " << pixel_tiles
+         << ", winograd " << winograd;
+  const double best =
+      std::min({channel_lanes, pixel_lanes, pixel_tiles, winograd});
+  if (best == winograd) {
+    Plan exact = *plan;
+    Take(KernelFamily::kChannelLanes, PlanChannelLanes, &exact);
+    *plan = std::move(winograd_plan);
+    plan->family = KernelFamily::kWinograd;
+    // The exact run starts over in the same workspace.
+    plan->scratch_bytes = std::max(plan->scratch_bytes, exact.scratch_bytes);
+    plan->shared_bytes =
+        std::max(plan->shared_bytes, exact.shared_bytes + plan->packed_bytes);
+    plan->exact = std::make_shared<const Plan>(std::move(exact));
+  } else if (best == channel_lanes) {
     Take(KernelFamily::kChannelLanes, PlanChannelLanes, plan);
-  } else if (pixel_lanes <= pixel_tiles) {
+  } else if (best == pixel_lanes) {
     *plan = std::move(pixel_lanes_plan);
     plan->family = KernelFamily::kPixelLanes;
   } else {
@@ -219,8 +281,8 @@ void ChooseGatherFamily(KernelFamily wanted, Plan* plan) {
 
 const char* KernelFamilyName(KernelFamily family) {
   static constexpr const char* kNames[] = {
-      "none",        "fill",        "channel_lanes", "pixel_lanes",
-      "pixel_tiles", "channelwise", "positions"};
+      "none",        "fill",     "channel_lanes", "pixel_lanes",
+      "pixel_tiles", "winograd", "channelwise",   "positions"};
   return kNames[static_cast<int>(family)];
 }
 

@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,7 @@ enum class KernelFamily {
   kChannelLanes,  // lanes run along the channels of the result; packed filter
   kPixelLanes,    // lanes run along positions of the innermost axis
   kPixelTiles,    // lanes run along positions of all axes; filter as it comes
+  kWinograd,      // fewer multiplications: phases in a transformed domain
   kChannelwise,   // depthwise: lanes along channels, every one by itself
   kPositions,     // filter gradient: sums run over positions
 };
@@ -119,6 +121,31 @@ struct PixelTilesBlocks {
   int64_t depth_block = 0;  // depth held transposed at a time
 };
 
+// One phase of one axis in the transformed domain: F(outputs, taps) computes
+// `outputs` neighbours from outputs + taps - 1 source positions.
+struct WinogradAxis {
+  int outputs = 1;
+  int taps = 1;
+  int64_t lowest = 0;  // source offset of the first tap in source order
+  int64_t tiles = 0;   // tiles of `outputs` positions that cover the phase
+
+  int components() const { return outputs + taps - 1; }
+};
+
+// Blocks of the winograd family.
+struct WinogradBlocks {
+  int rows = 12;
+  int vectors = 2;
+  int64_t panels = 0;       // as for channel_lanes
+  int64_t panel_block = 0;  // panels of a work unit
+  int64_t tile_block = 0;   // tiles of a work unit
+  int64_t depth_block = 0;  // depth held transformed at a time
+  int64_t max_components = 1;
+  int64_t max_tiles = 0;  // tiles of the largest phase
+  std::array<std::vector<WinogradAxis>, kMaxRank> axis;  // by phase
+  std::vector<int64_t> first_component;  // of the packed filter, by phase
+};
+
 // Positions summed between two visits of the accumulators of the filter
 // gradient: their pointers and a tile's operands (128 x (32 + 8) floats) stay
 // in level-1 cache.
@@ -147,6 +174,10 @@ struct Plan {
   ChannelLanesBlocks channel_lanes;
   PixelLanesBlocks pixel_lanes;
   PixelTilesBlocks pixel_tiles;
+  WinogradBlocks winograd;
+  // What runs where a transformed sum is not finite: an infinity or NaN in an
+  // operand would spread to its neighbours.
+  std::shared_ptr<const Plan> exact;
   PositionsBlocks positions;
   int64_t phases = 1;         // product over the axes
   int64_t units = 0;          // independent pieces of work

@@ -63,6 +63,27 @@ std::vector<SourceLine> MakeLines(const AxisPhases& axis) {
   return result;
 }
 
+// Chooses F(outputs, taps) for one phase of one axis. False where the taps do
+// not read consecutive source positions, or are more than three.
+bool MakeWinogradAxis(const Phase& phase, WinogradAxis* axis) {
+  const int64_t taps = phase.taps.size();
+  if (taps < 1 || taps > 3) return false;
+  axis->taps = static_cast<int>(taps);
+  axis->lowest = phase.taps[0].source_offset;
+  for (const Tap& tap : phase.taps) {
+    axis->lowest = std::min(axis->lowest, tap.source_offset);
+  }
+  for (const Tap& tap : phase.taps) {
+    if (tap.source_offset - axis->lowest >= taps) return false;
+  }
+  // F(3, 2) has 4 products for 6, F(2, 2) has 3 for 4; the edge decides.
+  const bool three =
+      taps == 2 && 4 * CeilDiv(phase.count, 3) < 3 * CeilDiv(phase.count, 2);
+  axis->outputs = taps == 1 ? 1 : (three ? 3 : 2);
+  axis->tiles = CeilDiv(phase.count, axis->outputs);
+  return true;
+}
+
 }  // namespace
 
 int64_t MaxTaps(const AxisPhases& axis) {
@@ -224,6 +245,64 @@ void PlanPixelTiles(Plan* plan) {
   plan->scratch_bytes = RoundUp(blocks.depth_block * width * element, 64) +
                         RoundUp(blocks.columns * (width + 1) * element, 64) +
                         RoundUp((width + 1) * 8, 64);
+}
+
+bool PlanWinograd(Plan* plan) {
+  const Gather& gather = plan->gather;
+  WinogradBlocks blocks;
+  const int64_t element = AccumulatorBytes(plan->dtype);
+  const int64_t lanes = Lanes(*plan);
+  if (plan->dtype != DType::kFloat || plan->geometry.groups != 1 ||
+      gather.source.channel != 1 || gather.depth % lanes != 0 ||
+      plan->geometry.rank > 3 || plan->phases > 64) {
+    return false;
+  }
+  for (int a = 0; a < plan->geometry.rank; ++a) {
+    if (gather.axis[a].source_step != 1) return false;
+    for (const Phase& phase : gather.axis[a].phases) {
+      blocks.axis[a].emplace_back();
+      if (!MakeWinogradAxis(phase, &blocks.axis[a].back())) return false;
+    }
+  }
+  int64_t components = 0;
+  for (int64_t p = 0; p < plan->phases; ++p) {
+    int64_t rest = p, phase_components = 1, tiles = plan->geometry.batch;
+    for (int a = plan->geometry.rank - 1; a >= 0; --a) {
+      const int64_t count = blocks.axis[a].size();
+      const WinogradAxis& axis = blocks.axis[a][rest % count];
+      rest /= count;
+      phase_components *= axis.components();
+      tiles *= axis.tiles;
+    }
+    blocks.first_component.push_back(components);
+    components += phase_components;
+    blocks.max_components = std::max(blocks.max_components, phase_components);
+    blocks.max_tiles = std::max(blocks.max_tiles, tiles);
+  }
+  blocks.rows = TileRows(*plan);
+  blocks.vectors = gather.columns > lanes ? 2 : 1;
+  const int64_t panel_columns = blocks.vectors * lanes;
+  blocks.panels = CeilDiv(gather.columns, panel_columns);
+  blocks.panel_block = std::min<int64_t>(blocks.panels, 8);
+  blocks.depth_block = std::min<int64_t>(gather.depth, 256);
+  // The transformed source of a unit stays in a level-2 cache; the more tiles,
+  // the less often the filter streams past.
+  const int64_t tile_bytes =
+      blocks.max_components * blocks.depth_block * element;
+  blocks.tile_block = RoundUp(
+      std::clamp<int64_t>(4 * kScratchBytes / tile_bytes, blocks.rows, 48),
+      blocks.rows);
+  plan->winograd = blocks;
+  plan->units = plan->phases * CeilDiv(blocks.max_tiles, blocks.tile_block) *
+                CeilDiv(blocks.panels, blocks.panel_block);
+  plan->packed_bytes = RoundUp(
+      components * blocks.panels * gather.depth * panel_columns * element, 64);
+  plan->shared_bytes = BiasBytes(*plan) + plan->packed_bytes;
+  plan->scratch_bytes = RoundUp(blocks.tile_block * tile_bytes, 64) +
+                        RoundUp(blocks.panel_block * blocks.max_components *
+                                    blocks.tile_block * panel_columns * element,
+                                64);
+  return true;
 }
 
 void PlanChannelwise(Plan* plan) {

@@ -53,6 +53,8 @@ void PlanChannelLanes(Plan* plan);
 void PlanPixelLanes(Plan* plan);
 void PlanPixelTiles(Plan* plan);
 void PlanChannelwise(Plan* plan);
+// False, and no change, where the family cannot run the call.
+bool PlanWinograd(Plan* plan);
 void PlanPositions(Plan* plan);
 
 }  // namespace conv_transpose_nd

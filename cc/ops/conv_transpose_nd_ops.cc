@@ -40,7 +40,14 @@ absl::Status ShapeArgument(InferenceContext* context, int index,
   const tensorflow::Tensor* constant = context->input_tensor(index);
   if (constant != nullptr) {
     *known_length = true;
-    return ReadShapeArgument(*constant, name, values);
+    TF_RETURN_IF_ERROR(ReadShapeArgument(*constant, name, values));
+    for (size_t i = 0; i < values->size(); ++i) {
+      if ((*values)[i] >= 0) continue;
+      return absl::InvalidArgumentError(
+          std::string(name) + "[" + std::to_string(i) + "] must be >= 0, got " +
+          std::to_string((*values)[i]));
+    }
+    return absl::OkStatus();
   }
   *known_length =
       context->RankKnown(shape) && context->ValueKnown(context->Dim(shape, 0));

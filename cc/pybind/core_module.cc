@@ -418,11 +418,13 @@ void SetFamily(const std::optional<std::string>& name) {
   if (!name) return ForceFamily(KernelFamily::kNone);
   for (KernelFamily family :
        {KernelFamily::kChannelLanes, KernelFamily::kPixelLanes,
-        KernelFamily::kPixelTiles, KernelFamily::kChannelwise}) {
+        KernelFamily::kPixelTiles, KernelFamily::kWinograd,
+        KernelFamily::kChannelwise}) {
     if (*name == KernelFamilyName(family)) return ForceFamily(family);
   }
   Invalid(
-      "family must be None, 'channel_lanes', 'pixel_lanes', 'pixel_tiles' or "
+      "family must be None, 'channel_lanes', 'pixel_lanes', 'pixel_tiles', "
+      "'winograd' or "
       "'channelwise', got '" +
       *name + "'");
 }

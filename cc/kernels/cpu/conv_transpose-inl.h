@@ -53,6 +53,7 @@ inline int64_t RoundUp64(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 #include "cc/kernels/cpu/channel_lanes-inl.h"
 #include "cc/kernels/cpu/pixel_lanes-inl.h"
 #include "cc/kernels/cpu/pixel_tiles-inl.h"
+#include "cc/kernels/cpu/winograd-inl.h"
 #include "cc/kernels/cpu/channelwise-inl.h"
 #include "cc/kernels/cpu/positions-inl.h"
 // clang-format on
@@ -91,6 +92,11 @@ void PackTyped(const Plan& plan, const void* filter, void* packed,
       return PackChannelLanes(call, to, parallel_for);
     case KernelFamily::kPixelLanes:
       return PackPixelLanes(call, to, parallel_for);
+    case KernelFamily::kWinograd:
+      if constexpr (std::is_same_v<T, float>) {
+        PackWinograd(call, to, parallel_for);
+      }
+      return;
     default:
       WidenRow<T>(call.filter, 1, NumElements(plan.geometry.FilterDims()), to);
   }
@@ -146,6 +152,14 @@ void RunTyped(const Plan& plan, const Operands& operands, void* workspace,
       return RunPixelLanes(call, weights, scratch, parallel_for);
     case KernelFamily::kPixelTiles:
       return RunPixelTiles(call, scratch, parallel_for);
+    case KernelFamily::kWinograd:
+      if constexpr (std::is_same_v<T, float>) {
+        if (RunWinograd(call, weights, scratch, parallel_for)) return;
+        Operands exact = operands;
+        exact.packed_filter = nullptr;
+        RunTyped<T>(*plan.exact, exact, workspace, parallel_for);
+      }
+      return;
     default:
       return RunChannelwise(call, weights, scratch, parallel_for);
   }

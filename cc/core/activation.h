@@ -24,14 +24,18 @@ enum class Activation {
 // Slope of leaky_relu below zero: the default of tf.nn.leaky_relu.
 inline constexpr double kLeakyReluSlope = 0.2;
 
-// False when `name` is none of 'none', 'relu', 'relu6', 'leaky_relu', 'elu',
-// 'gelu', 'gelu_tanh', 'sigmoid', 'tanh', 'silu'.
-inline bool ParseActivation(const std::string& name, Activation* activation) {
+// The name of an activation in the ops' attribute.
+inline const char* ActivationName(Activation activation) {
   static constexpr const char* kNames[] = {
       "none", "relu",      "relu6",   "leaky_relu", "elu",
       "gelu", "gelu_tanh", "sigmoid", "tanh",       "silu"};
-  for (int i = 0; i < 10; ++i) {
-    if (name == kNames[i]) {
+  return kNames[static_cast<int>(activation)];
+}
+
+// False when `name` is the name of no activation.
+inline bool ParseActivation(const std::string& name, Activation* activation) {
+  for (int i = 0; i <= static_cast<int>(Activation::kSilu); ++i) {
+    if (name == ActivationName(static_cast<Activation>(i))) {
       *activation = static_cast<Activation>(i);
       return true;
     }

@@ -129,7 +129,9 @@ Status CheckAttributes(const Attributes& attributes, int* rank) {
   CT_RETURN_IF_ERROR(CheckRange("groups", attributes.groups, 1));
   const bool integer = attributes.dtype == DType::kInt32;
   if (integer && attributes.activation > Activation::kRelu6) {
-    return Invalid("activation must be none, relu or relu6 for int32 input");
+    return Invalid(
+        "activation must be none, relu or relu6 for int32 input, got ",
+        ActivationName(attributes.activation));
   }
   return OkStatus();
 }
@@ -319,10 +321,12 @@ Status ResolveAxis(const Names& names, int index, int dim, AxisRequest request,
     AcceptedOutputs(request, &low, &high);
     if (axis.output < low || axis.output > high) {
       const std::string name =
-          request.infer_output
+          !request.infer_output ? Element(names.output, dim)
+          : request.has_output_padding
               ? Element("output_padding", index) + " = " +
                     std::to_string(request.output_padding) + ": output length"
-              : Element(names.output, dim);
+              : "inferred output length of spatial axis " +
+                    std::to_string(index);
       if (high < low) {
         return Invalid(name, " has no valid value for ", Describe(request),
                        ", got ", axis.output);
@@ -383,6 +387,9 @@ Status ResolveChannels(const Names& names, const Shapes& shapes,
                    " values, got ", shapes.bias[0]);
   }
   geometry->out_channels = out;
+  if (out != kUnknown && out % groups != 0) {
+    return Invalid("groups must divide out_channels ", out, ", got ", groups);
+  }
   return OkStatus();
 }
 

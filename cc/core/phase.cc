@@ -1,6 +1,7 @@
 #include "cc/core/phase.h"
 
-#include <algorithm>
+#include <map>
+#include <utility>
 
 namespace conv_transpose_nd {
 namespace {
@@ -15,26 +16,36 @@ bool ReadsSource(int64_t offset, int64_t count, int64_t step, int64_t length) {
 
 }  // namespace
 
+int64_t AxisPhases::CoveredPositions() const {
+  int64_t covered = 0;
+  for (const Phase& phase : phases) covered += phase.count;
+  return covered;
+}
+
 AxisPhases OutputPhases(const AxisGeometry& axis) {
   AxisPhases result;
   result.source_length = axis.input;
+  result.result_length = axis.output;
   result.result_step = axis.stride;
-  const int64_t phases = std::min(axis.stride, axis.output);
-  result.phases.reserve(phases);
-  for (int64_t first = 0; first < phases; ++first) {
-    result.phases.push_back(
-        {first, (axis.output - first + axis.stride - 1) / axis.stride, {}});
-  }
+  // By first output position. A map, not a table of all phases: a stride of
+  // 2^31 - 1 is legal, and all but a few of its phases have no tap.
+  std::map<int64_t, Phase> phases;
   for (int64_t k = 0; k < axis.filter; ++k) {
     // First output >= 0 with o + pad_before = k * dilation (mod stride).
     const int64_t shift = (k * axis.dilation - axis.pad_before) % axis.stride;
     const int64_t first = shift < 0 ? shift + axis.stride : shift;
-    if (first >= phases) continue;
+    if (first >= axis.output) continue;
+    const int64_t count = (axis.output - first + axis.stride - 1) / axis.stride;
     const int64_t offset =
         (first + axis.pad_before - k * axis.dilation) / axis.stride;
-    Phase& phase = result.phases[first];
-    if (ReadsSource(offset, phase.count, 1, axis.input))
-      phase.taps.push_back({k, offset});
+    if (!ReadsSource(offset, count, 1, axis.input)) continue;
+    Phase& phase = phases[first];
+    phase.first = first;
+    phase.count = count;
+    phase.taps.push_back({k, offset});
+  }
+  for (auto& [first, phase] : phases) {
+    if (!phase.taps.empty()) result.phases.push_back(std::move(phase));
   }
   return result;
 }
@@ -42,8 +53,8 @@ AxisPhases OutputPhases(const AxisGeometry& axis) {
 AxisPhases InputPhases(const AxisGeometry& axis) {
   AxisPhases result;
   result.source_length = axis.output;
+  result.result_length = axis.input;
   result.source_step = axis.stride;
-  if (axis.input == 0) return result;
   Phase phase{0, axis.input, {}};
   for (int64_t k = 0; k < axis.filter; ++k) {
     const int64_t offset = k * axis.dilation - axis.pad_before;
@@ -51,7 +62,7 @@ AxisPhases InputPhases(const AxisGeometry& axis) {
       phase.taps.push_back({k, offset});
     }
   }
-  result.phases.push_back(std::move(phase));
+  if (!phase.taps.empty()) result.phases.push_back(std::move(phase));
   return result;
 }
 

@@ -29,20 +29,24 @@ struct Tap {
 struct Phase {
   int64_t first;
   int64_t count;
-  std::vector<Tap> taps;  // ascending in filter_index
+  std::vector<Tap> taps;  // ascending in filter_index, never empty
 };
 
+// Only phases that have taps: no product reaches the positions of the others.
 struct AxisPhases {
   int64_t source_length = 0;
+  int64_t result_length = 0;
   int64_t source_step = 1;
   int64_t result_step = 1;
   std::vector<Phase> phases;
+
+  // Result positions that belong to a phase with taps.
+  int64_t CoveredPositions() const;
 };
 
 // Phases of an output axis: output o has phase (o + pad_before) mod stride,
 // uses the taps k with k * dilation = phase (mod stride) and reads input (o +
-// pad_before - k * dilation) / stride. Phases are listed by their first output
-// position; there are min(stride, output) of them.
+// pad_before - k * dilation) / stride. Ordered by first output position.
 AxisPhases OutputPhases(const AxisGeometry& axis);
 
 // The one phase of an input axis: input i reads output_grad i * stride + k *

@@ -304,6 +304,12 @@ Plan MakePlan(Operation operation, const ConvTransposeGeometry& geometry,
     return plan;
   }
   plan.multiply_adds = CountMultiplyAdds(geometry);
+  if (plan.multiply_adds == 0) {
+    plan.family = KernelFamily::kFill;
+    plan.shared_bytes = BiasBytes(plan);
+    plan.reason = "no tap lands inside: no product contributes";
+    return plan;
+  }
   if (operation == Operation::kFilterGrad) {
     Take(KernelFamily::kPositions, PlanPositions, &plan);
     plan.reason = "filter gradient";
@@ -312,6 +318,8 @@ Plan MakePlan(Operation operation, const ConvTransposeGeometry& geometry,
   plan.gather = MakeGather(operation, geometry);
   for (int a = 0; a < geometry.rank; ++a) {
     plan.phases *= static_cast<int64_t>(plan.gather.axis[a].phases.size());
+    plan.fill_first |= plan.gather.axis[a].CoveredPositions() <
+                       plan.gather.axis[a].result_length;
   }
   ChooseGatherFamily(wanted, &plan);
   return plan;

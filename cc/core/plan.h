@@ -179,7 +179,9 @@ struct Plan {
   // operand would spread to its neighbours.
   std::shared_ptr<const Plan> exact;
   PositionsBlocks positions;
-  int64_t phases = 1;         // product over the axes
+  int64_t phases = 1;  // product over the axes
+  // Some result positions have no tap: they are filled before the kernel runs.
+  bool fill_first = false;
   int64_t units = 0;          // independent pieces of work
   int64_t shared_bytes = 0;   // bias, partial sums, packed filter
   int64_t packed_bytes = 0;   // of which packed filter; 0: read as it comes

@@ -123,6 +123,7 @@ void RunTyped(const Plan& plan, const Operands& operands, void* workspace,
   if (plan.family == KernelFamily::kFill) {
     return RunFill(plan, bias, result, parallel_for);
   }
+  if (plan.fill_first) RunFill(plan, bias, result, parallel_for);
   const void* source = plan.operation == Operation::kInputGrad
                            ? operands.output_grad
                            : operands.input;

@@ -164,14 +164,18 @@ def test_activation_in_every_dtype(activation, dtype):
         oracle.assert_within(actual, value.numpy(), 4 * oracle.STORE[dtype] * scale)
 
 
-def test_bias_gradient_of_many_positions_in_half():
-    x, w = tf.zeros([4, 64, 64, 1], tf.float16), tf.zeros([1, 1, 3, 1], tf.float16)
-    bias = tf.zeros([3], tf.float16)
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_bias_gradient_is_summed_in_float32(dtype):
+    x, bias = tf.zeros([1, 7, 2, 1], dtype), tf.zeros([1], dtype)
     with tf.GradientTape() as tape:
         tape.watch(bias)
-        y = ct.conv_transpose_nd(x, w, bias=bias)
-    # 16384 ones: a sum in half would stop at 2048.
-    assert np.array_equal(tape.gradient(y, bias), [16384.0] * 3)
+        y = ct.conv_transpose_nd(x, tf.zeros([1, 1, 1, 1], dtype), bias=bias)
+    # Every row adds 1 to what the dtype holds in steps of 2 or more; the sum's step is 8 or 64.
+    big = {"float16": 2048.0, "bfloat16": 256.0}[dtype]
+    dy = tf.cast(tf.tile([[[[big], [1.0]]]], [1, 7, 1, 1]), dtype)
+    exact = tf.cast(7 * (big + 1), dtype)
+    assert exact != tf.cast(7 * big, dtype)
+    assert float(tape.gradient(y, bias, dy)[0]) == float(exact)
 
 
 @pytest.mark.parametrize("activation", [None, "tanh", "gelu", "silu"])

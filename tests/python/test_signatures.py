@@ -1,6 +1,8 @@
 """Signatures that are equal to TensorFlow's, parameter by parameter."""
 
+import doctest
 import inspect
+import os
 
 import pytest
 import tensorflow as tf
@@ -62,3 +64,12 @@ def test_docstrings_have_every_part_and_every_argument(function):
         assert part in function.__doc__
     for name in inspect.signature(function).parameters:
         assert f"\n      {name}: " in function.__doc__
+
+
+@pytest.mark.parametrize(
+    "module", [ct.ops, ct.nn, ct.compat.v1.nn, ct.sysconfig], ids=lambda module: module.__name__
+)
+def test_examples(module):
+    found = doctest.testmod(module, extraglobs={"ct": ct, "tf": tf, "os": os})
+    assert found.attempted > 0
+    assert found.failed == 0

@@ -1,8 +1,11 @@
 """Signatures that are equal to TensorFlow's, parameter by parameter."""
 
+import ast
 import doctest
 import inspect
 import os
+import pathlib
+import re
 
 import pytest
 import tensorflow as tf
@@ -73,3 +76,14 @@ def test_examples(module):
     found = doctest.testmod(module, extraglobs={"ct": ct, "tf": tf, "os": os})
     assert found.attempted > 0
     assert found.failed == 0
+
+
+def test_stub_of_core():
+    """Names, parameters and their order in core.pyi are those of the compiled module."""
+    stub = pathlib.Path(ct.__file__).with_name("core.pyi").read_text(encoding="utf-8")
+    functions = [node for node in ast.parse(stub).body if isinstance(node, ast.FunctionDef)]
+    assert {f.name for f in functions} == {name for name in dir(ct.core) if name[0] != "_"}
+    for f in functions:
+        declared = getattr(ct.core, f.name).__doc__.partition(" ->")[0]
+        expected = [argument.arg for argument in (*f.args.args, *f.args.kwonlyargs)]
+        assert re.findall(r"(\w+): ", declared) == expected, f.name

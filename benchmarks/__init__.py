@@ -1,0 +1,1 @@
+"""Speed against the libraries that a user could pick instead."""

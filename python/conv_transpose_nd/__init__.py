@@ -19,14 +19,14 @@ from conv_transpose_nd import sysconfig
 from conv_transpose_nd._versions import show_versions
 
 if TYPE_CHECKING:
-    from conv_transpose_nd import compat, core, nn
+    from conv_transpose_nd import compat, core, keras, nn
     from conv_transpose_nd.ops import conv_transpose_nd
 
-__all__ = ["compat", "conv_transpose_nd", "core", "nn", "show_versions", "sysconfig"]
+__all__ = ["compat", "conv_transpose_nd", "core", "keras", "nn", "show_versions", "sysconfig"]
 
 # What is loaded on demand: functions with the module that has them, and modules.
 _FUNCTIONS = {"conv_transpose_nd": "ops"}
-_MODULES = ("compat", "core", "nn", "ops")
+_MODULES = ("compat", "core", "keras", "nn", "ops")
 _WITHOUT_TENSORFLOW = ("core",)
 
 
@@ -39,6 +39,9 @@ def _load_ops() -> bool:
             raise
         return False
     importlib.import_module("conv_transpose_nd._gradients")
+    # TensorFlow imports Keras, but for its legacy one. Registers the layers, for saved models.
+    if "keras" in sys.modules and sys.modules["keras"].config.backend() == "tensorflow":
+        importlib.import_module("conv_transpose_nd.keras")
     return True
 
 

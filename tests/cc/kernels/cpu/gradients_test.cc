@@ -1,0 +1,101 @@
+// What only the gradients have: sums over long axes, taps and strides that
+// leave gaps, results that nothing contributes to.
+#include <gtest/gtest.h>
+
+#include "tests/cc/testing/request.h"
+#include "tests/cc/testing/run.h"
+
+namespace conv_transpose_nd {
+namespace {
+
+using testing::Random;
+using testing::Request;
+using testing::SimpleRequest;
+
+constexpr DType kFloatingDTypes[] = {DType::kHalf, DType::kBFloat16,
+                                     DType::kFloat, DType::kDouble};
+
+void CheckGradients(const Request& request, uint64_t seed = 1) {
+  Random random(seed);
+  SCOPED_TRACE(testing::Describe(request));
+  for (DType dtype : kFloatingDTypes) {
+    for (Operation operation :
+         {Operation::kInputGrad, Operation::kFilterGrad}) {
+      const ConvTransposeGeometry geometry =
+          testing::GeometryOf(operation, request);
+      testing::CheckOperation(operation, dtype, geometry,
+                              testing::RandomValues(&random, dtype, geometry));
+    }
+  }
+}
+
+// Sums of the filter gradient over many positions, which the plan splits.
+TEST(GradientsTest, ManyPositions) {
+  CheckGradients(SimpleRequest({1, 9000, 1}, {1, 1, 1}, {1, 9000, 1}, 1));
+  CheckGradients(
+      SimpleRequest({3, 40, 60, 2}, {2, 1, 3, 2}, {3, 41, 60, 3}, 1));
+}
+
+// One value at a time, so that each tile of the filter gradient is not full.
+TEST(GradientsTest, FilterTilesThatAreNotFull) {
+  for (int64_t out : {1, 5, 6, 7, 8, 9, 13, 47, 48, 49, 65}) {
+    for (int64_t in : {1, 4, 5, 17, 33, 65}) {
+      CheckGradients(SimpleRequest({1, 7, in}, {2, out, in}, {1, 8, out}, 1),
+                     1 + in);
+    }
+  }
+}
+
+// stride > filter: most of output_grad is not read.
+TEST(GradientsTest, GapsOfTheStride) {
+  Request request =
+      SimpleRequest({2, 6, 5, 3}, {2, 1, 4, 3}, {2, 28, 24, 4}, 5);
+  request.shapes.output = {2, 31, 25, 4};
+  CheckGradients(request);
+}
+
+// Taps that land nowhere have a zero gradient.
+TEST(GradientsTest, TapsThatNeverLand) {
+  Request request = SimpleRequest({1, 2, 3}, {9, 4, 3}, {1, 2, 4}, 1);
+  request.attributes.padding = Padding::kSame;
+  CheckGradients(request);
+  request.attributes.dilations = {1, 5, 1};
+  CheckGradients(request);
+}
+
+TEST(GradientsTest, GroupsAndChannelsFirst) {
+  Request request = SimpleRequest({2, 12, 5, 6}, {3, 2, 3, 12}, {}, 1);
+  request.attributes.groups = 4;
+  request.attributes.data_format = DataFormat::kChannelsFirst;
+  request.attributes.strides = {1, 1, 2, 3};
+  request.attributes.dilations = {1, 1, 2, 1};
+  request.shapes.output = {2, 12, 13, 17};
+  CheckGradients(request);
+  request.attributes.data_format = DataFormat::kChannelsLast;
+  request.attributes.strides = {1, 2, 3, 1};
+  request.attributes.dilations = {1, 2, 1, 1};
+  request.shapes.input = {2, 5, 6, 12};
+  request.shapes.output = {2, 13, 17, 12};
+  CheckGradients(request);
+}
+
+TEST(GradientsTest, NothingContributes) {
+  Request no_batch = SimpleRequest({0, 4, 3}, {3, 2, 3}, {0, 4, 2}, 1);
+  no_batch.attributes.padding = Padding::kSame;
+  CheckGradients(no_batch);
+  Request no_output = SimpleRequest({2, 4, 3}, {3, 0, 3}, {2, 4, 0}, 1);
+  no_output.attributes.padding = Padding::kSame;
+  CheckGradients(no_output);
+}
+
+// Depthwise: one channel per group on both sides.
+TEST(GradientsTest, Depthwise) {
+  Request request = SimpleRequest({2, 5, 6, 33}, {4, 4, 1, 33}, {}, 2);
+  request.attributes.groups = 33;
+  request.attributes.padding = Padding::kSame;
+  request.shapes.output = {2, 10, 12, 33};
+  CheckGradients(request);
+}
+
+}  // namespace
+}  // namespace conv_transpose_nd

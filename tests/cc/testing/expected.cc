@@ -1,0 +1,176 @@
+#include "tests/cc/testing/expected.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "cc/core/reference.h"
+
+namespace conv_transpose_nd {
+namespace testing {
+namespace {
+
+// Spacing of the numbers at 1, and half the spacing below the smallest normal
+// number, of what is stored.
+struct Precision {
+  double epsilon;
+  double tiny;
+};
+Precision StoredPrecision(DType dtype) {
+  switch (dtype) {
+    case DType::kHalf:
+      return {0x1p-10, 0x1p-25};
+    case DType::kBFloat16:
+      return {0x1p-7, 0x1p-134};
+    case DType::kDouble:
+      return {0x1p-52, 0};
+    default:
+      return {0x1p-23, 0x1p-150};
+  }
+}
+
+double AccumulatorEpsilon(DType dtype) {
+  return dtype == DType::kDouble ? 0x1p-52 : 0x1p-23;
+}
+
+template <typename T>
+std::vector<T> Cast(const std::vector<double>& values) {
+  return std::vector<T>(values.begin(), values.end());
+}
+
+template <typename T>
+std::vector<double> Reference(Operation operation,
+                              const ConvTransposeGeometry& geometry,
+                              const Values& values) {
+  const std::vector<T> input = Cast<T>(values.input);
+  const std::vector<T> filter = Cast<T>(values.filter);
+  const std::vector<T> output_grad = Cast<T>(values.output_grad);
+  const std::vector<T> bias = Cast<T>(values.bias);
+  std::vector<T> result(ResultElements(operation, geometry));
+  switch (operation) {
+    case Operation::kInputGrad:
+      reference::InputGrad(geometry, output_grad.data(), filter.data(),
+                           result.data());
+      break;
+    case Operation::kFilterGrad:
+      reference::FilterGrad(geometry, input.data(), output_grad.data(),
+                            result.data());
+      break;
+    default:
+      reference::ConvTranspose(geometry, input.data(), filter.data(),
+                               bias.empty() ? nullptr : bias.data(),
+                               result.data());
+  }
+  return std::vector<double>(result.begin(), result.end());
+}
+
+std::vector<double> RandomTensor(Random* random, DType dtype,
+                                 int64_t elements) {
+  Tensor tensor(dtype, elements);
+  for (int64_t i = 0; i < elements; ++i) {
+    tensor.Set(i, dtype == DType::kInt32
+                      ? static_cast<double>(static_cast<int32_t>(
+                            static_cast<uint32_t>(random->Bits())))
+                      : random->Real());
+  }
+  return tensor.Values();
+}
+
+std::vector<double> Absolute(std::vector<double> values) {
+  for (double& value : values) value = std::abs(value);
+  return values;
+}
+
+}  // namespace
+
+const char* DTypeName(DType dtype) {
+  static constexpr const char* kNames[] = {"half", "bfloat16", "float",
+                                           "double", "int32"};
+  return kNames[static_cast<int>(dtype)];
+}
+
+int64_t ResultElements(Operation operation,
+                       const ConvTransposeGeometry& geometry) {
+  switch (operation) {
+    case Operation::kInputGrad:
+      return NumElements(geometry.InputDims());
+    case Operation::kFilterGrad:
+      return NumElements(geometry.FilterDims());
+    default:
+      return NumElements(geometry.OutputDims());
+  }
+}
+
+Values RandomValues(Random* random, DType dtype,
+                    const ConvTransposeGeometry& geometry) {
+  Values values;
+  values.input = RandomTensor(random, dtype, NumElements(geometry.InputDims()));
+  values.filter =
+      RandomTensor(random, dtype, NumElements(geometry.FilterDims()));
+  values.output_grad =
+      RandomTensor(random, dtype, NumElements(geometry.OutputDims()));
+  if (geometry.has_bias) {
+    values.bias = RandomTensor(random, dtype, geometry.out_channels);
+  }
+  return values;
+}
+
+std::vector<double> Expected(Operation operation, DType dtype,
+                             const ConvTransposeGeometry& geometry,
+                             const Values& values) {
+  return dtype == DType::kInt32
+             ? Reference<int32_t>(operation, geometry, values)
+             : Reference<double>(operation, geometry, values);
+}
+
+std::vector<double> Tolerance(Operation operation, DType dtype,
+                              const ConvTransposeGeometry& geometry,
+                              const Values& values,
+                              const std::vector<double>& expected) {
+  if (dtype == DType::kInt32) {
+    return std::vector<double>(ResultElements(operation, geometry), 0.0);
+  }
+  const Values absolute{Absolute(values.input), Absolute(values.filter),
+                        Absolute(values.output_grad), Absolute(values.bias)};
+  ConvTransposeGeometry linear = geometry;
+  linear.activation = Activation::kNone;
+  std::vector<double> tolerance =
+      Reference<double>(operation, linear, absolute);
+  const double epsilon = AccumulatorEpsilon(dtype);
+  const double activation = geometry.activation > Activation::kRelu6 ? 4 : 0;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    tolerance[i] =
+        epsilon * (8 * tolerance[i] + activation * std::abs(expected[i]));
+  }
+  return tolerance;
+}
+
+void ExpectClose(const Tensor& got, const std::vector<double>& expected,
+                 const std::vector<double>& tolerance) {
+  ASSERT_EQ(got.elements(), static_cast<int64_t>(expected.size()));
+  const Precision stored = StoredPrecision(got.dtype());
+  for (size_t i = 0; i < expected.size(); ++i) {
+    const double value = got.At(static_cast<int64_t>(i));
+    const bool exact =
+        got.dtype() == DType::kInt32 || !std::isfinite(expected[i]);
+    const double allowed =
+        tolerance[i] + stored.tiny +
+        0.5 * stored.epsilon * (std::abs(expected[i]) + tolerance[i]);
+    const bool both_nan = std::isnan(value) && std::isnan(expected[i]);
+    const bool close = exact ? value == expected[i] || both_nan
+                             : std::abs(value - expected[i]) <= allowed;
+    ASSERT_TRUE(close) << "element " << i << ": " << value << ", not "
+                       << expected[i] << " +- " << (exact ? 0 : allowed);
+  }
+}
+
+bool SameBits(const Tensor& a, const Tensor& b) {
+  const unsigned char* begin = a.buffer().data();
+  const unsigned char* other = b.buffer().data();
+  return std::equal(begin, begin + a.buffer().bytes(), other,
+                    other + b.buffer().bytes());
+}
+
+}  // namespace testing
+}  // namespace conv_transpose_nd

@@ -96,6 +96,8 @@ def conv_transpose_nd(
     )
 
 
+# AutoGraph would rewrite it, and all that it calls, at every trace; there is nothing to convert.
+@tf.autograph.experimental.do_not_convert
 def call(
     function: str,
     spatial_rank: int | None,

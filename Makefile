@@ -61,6 +61,7 @@ lint: $(VENV)/.lint
 	$(BIN)/ruff check python tests benchmarks
 	$(BIN)/ruff format --check python tests benchmarks
 	$(BIN)/mypy
+	$(BIN)/clang-tidy --quiet $(TIDY_FILES) -- -std=c++17 -I.
 
 tidy: $(VENV)/.lint
 	$(BIN)/clang-tidy --quiet $(TIDY_FILES) -- -std=c++17 -I.

@@ -39,6 +39,7 @@ def _load_ops() -> bool:
             raise
         return False
     importlib.import_module("conv_transpose_nd._gradients")
+    importlib.import_module("conv_transpose_nd._vectorize")
     # TensorFlow imports Keras, but for its legacy one. Registers the layers, for saved models.
     if "keras" in sys.modules and sys.modules["keras"].config.backend() == "tensorflow":
         importlib.import_module("conv_transpose_nd.keras")

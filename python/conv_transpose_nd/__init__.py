@@ -19,15 +19,26 @@ from conv_transpose_nd import sysconfig
 from conv_transpose_nd._versions import show_versions
 
 if TYPE_CHECKING:
-    from conv_transpose_nd import compat, core, keras, nn
+    from conv_transpose_nd import compat, core, keras, nn, weights
     from conv_transpose_nd.ops import conv_transpose_nd
+    from conv_transpose_nd.replace import replace_tensorflow_ops
 
-__all__ = ["compat", "conv_transpose_nd", "core", "keras", "nn", "show_versions", "sysconfig"]
+__all__ = [
+    "compat",
+    "conv_transpose_nd",
+    "core",
+    "keras",
+    "nn",
+    "replace_tensorflow_ops",
+    "show_versions",
+    "sysconfig",
+    "weights",
+]
 
 # What is loaded on demand: functions with the module that has them, and modules.
-_FUNCTIONS = {"conv_transpose_nd": "ops"}
-_MODULES = ("compat", "core", "keras", "nn", "ops")
-_WITHOUT_TENSORFLOW = ("core",)
+_FUNCTIONS = {"conv_transpose_nd": "ops", "replace_tensorflow_ops": "replace"}
+_MODULES = ("compat", "core", "keras", "nn", "ops", "weights")
+_WITHOUT_TENSORFLOW = ("core", "weights")
 
 
 def _load_ops() -> bool:

@@ -181,6 +181,11 @@ Status CheckDims(const char* name, const Dims& dims, int rank,
     if (dims[d] < 0 && !(allow_unknown && dims[d] == kUnknown)) {
       return Invalid(Element(name, d), " must be >= 0, got ", dims[d]);
     }
+    // Also where another dimension is 0: arithmetic on one length must not
+    // overflow either.
+    if (dims[d] > kMaxElements) {
+      return Invalid(Element(name, d), " must be <= 2^56, got ", dims[d]);
+    }
   }
   if (IsKnown(dims) && NumElements(dims) < 0) {
     return Invalid(name, " must have at most 2^56 elements, got more");

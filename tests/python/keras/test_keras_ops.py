@@ -1,5 +1,6 @@
 """`ct.keras.ops.conv_transpose`: Keras' values, shapes and errors, eager and symbolic."""
 
+import importlib
 import inspect
 import itertools
 
@@ -215,3 +216,11 @@ def test_gradient():
     for own, other, magnitude, terms in zip(ours, stock, magnitudes, (18, 40), strict=True):
         bound = 2 * oracle.bound("float32", terms, magnitude.numpy().astype("d"))
         oracle.assert_within(own, other.numpy().astype("d"), bound)
+
+
+def test_another_backend_is_refused(monkeypatch):
+    monkeypatch.setattr(keras.config, "backend", lambda: "jax")
+    with pytest.raises(
+        ImportError, match="needs the TensorFlow backend of Keras, got backend 'jax'"
+    ):
+        importlib.reload(ct.keras)

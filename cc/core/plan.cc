@@ -85,13 +85,15 @@ struct Costs {
 // Two FMAs per cycle, less what loads and edges cost. The constants were fitted
 // to a Sapphire Rapids core; they only rank the families.
 constexpr double kChannelLanesRate = 1.85;
-constexpr double kPixelLanesRate = 1.5;
+constexpr double kPixelLanesRate = 1.1;
 constexpr double kPixelTilesRate = 1.4;
 constexpr double kWinogradRate = 1.6;
-// Cycles per weight to pack a filter that fits a level-2 cache, and per weight
-// that has to come from memory.
-constexpr double kPackCycles = 0.4;
-constexpr double kFarPackCycles = 3.5;
+// Cycles per weight to pack a filter: in a level-2 cache, in a level-3 cache,
+// and from memory into memory that the allocator has just mapped.
+double PackCycles(double weights) {
+  const double bytes = 4 * weights;
+  return bytes <= (1 << 20) ? 0.4 : (bytes <= (6 << 20) ? 1.0 : 3.5);
+}
 
 double ChannelLanesCost(const Plan& plan) {
   const Gather& gather = plan.gather;
@@ -104,9 +106,7 @@ double ChannelLanesCost(const Plan& plan) {
   const double filter = static_cast<double>(gather.filter_taps) * gather.depth *
                         columns * plan.geometry.groups;
   double cycles = products / kChannelLanesRate;
-  cycles += filter * (filter * AccumulatorBytes(plan.dtype) > (1 << 20)
-                          ? kFarPackCycles
-                          : kPackCycles);
+  cycles += filter * PackCycles(filter);
   // Rows that have to be gathered, for each block of panels; elements that have
   // to be scattered.
   const double source_reads = plan.multiply_adds / gather.columns;
@@ -160,10 +160,12 @@ double PixelTilesCost(const Plan& plan) {
   const double tiles = CeilDiv(rows, width);
   const double filter = static_cast<double>(gather.filter_taps) * gather.depth *
                         gather.columns * plan.geometry.groups;
-  return plan.multiply_adds / Lanes(plan) * tiles * width / rows /
-             kPixelTilesRate +
+  // The last columns that do not fill a group of four take a group each.
+  const double columns = gather.columns + 3 * (gather.columns % 4);
+  return plan.multiply_adds / Lanes(plan) * tiles * width / rows * columns /
+             gather.columns / kPixelTilesRate +
          filter * tiles * 0.3 +
-         plan.multiply_adds / gather.columns * 0.3 *
+         plan.multiply_adds / gather.columns *
              CeilDiv(gather.columns, plan.pixel_tiles.columns);
 }
 
@@ -188,12 +190,12 @@ double WinogradCost(const Plan& plan) {
   }
   double cycles = transformed * gather.depth * columns / lanes / kWinogradRate;
   // Per vector and component: transforming the source, and the result.
-  cycles += transformed * (gather.depth + columns) / lanes * 14.0;
+  cycles += transformed * (gather.depth + columns) / lanes * 10.0;
   const double filter = components * gather.depth * columns;
-  cycles += filter * (filter * 4 > (1 << 20) ? kFarPackCycles : 2.0);
+  cycles += filter * (4 * filter > (1 << 20) ? 3.0 : 1.5);
   // Chosen only where it clearly pays: its error is larger than that of direct
   // sums.
-  return cycles * 1.15;
+  return cycles * 1.1;
 }
 
 bool IsChannelwise(const Plan& plan) {

@@ -18,8 +18,6 @@ inline int64_t FloorDiv(int64_t a, int64_t b) {
 // Half of a level-2 cache of 512 KB to 2 MB: what a work unit may keep of the
 // packed filter.
 inline constexpr int64_t kFilterBlockBytes = 384 * 1024;
-// Scratch that stays in a level-1 cache together with what streams past it.
-inline constexpr int64_t kNearBytes = 24 * 1024;
 // Scratch that stays in a level-2 cache.
 inline constexpr int64_t kScratchBytes = 128 * 1024;
 // Multiply-adds below which a work unit is not worth handing to another thread:

@@ -127,8 +127,6 @@ class PixelTiles {
           std::min(blocks_.depth_block, gather_.depth - depth);
       TransposeSource(depth, depths);
       for (int64_t c = 0; c < columns_; c += 4) {
-        // The last columns of a filter that ends in fewer than four go again
-        // with those before them, into sums that are not stored.
         MultiplyColumns(filter + depth, c, depths);
       }
     }

@@ -8,8 +8,8 @@
 // F(2 x 2, 2 x 2) takes 9 products for 16. Each component is a matrix product
 // of tiles x depth by depth x columns.
 //
-// Error: the transforms add and halve only; sums stay within a small multiple
-// (see docs of the tests) of the direct error on the tile's operands.
+// Error: the transforms add and halve only, but a sum meets all operands of its
+// tile, not just its own: rounding is bounded by those.
 #ifndef CONV_TRANSPOSE_ND_KERNELS_CPU_WINOGRAD_INL_H_
 #define CONV_TRANSPOSE_ND_KERNELS_CPU_WINOGRAD_INL_H_
 

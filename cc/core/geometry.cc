@@ -372,6 +372,13 @@ Status ResolveChannels(const Names& names, const Shapes& shapes,
   }
   int64_t out =
       filter_out == kUnknown ? kUnknown : Multiply(filter_out, groups);
+  // Also where another dimension is 0, as in CheckDims.
+  if (out > kMaxElements) {
+    return Invalid("groups must keep out_channels (",
+                   Element(names.filter, rank), " * groups) at most 2^56, got ",
+                   groups, " for ", Element(names.filter, rank), " = ",
+                   filter_out);
+  }
   const int64_t given =
       shapes.output.empty() ? kUnknown : shapes.output[channel];
   if (!Merge(out, given, &geometry->out_channels)) {

@@ -177,6 +177,17 @@ TEST(GeometryAdvisoriesTest, InferredOutputTooLarge) {
             "output_shape must have at most 2^56 elements, got more");
 }
 
+// Found by fuzzing: accepted, as the output is empty for its batch is.
+TEST(GeometryAdvisoriesTest, ChannelsTooManyOfAnEmptyOutput) {
+  Request request = SimpleRequest({0, 0, 0}, {0, kMaxElements / 2, 0}, {}, 1);
+  request.attributes.groups = 2;
+  EXPECT_EQ(ErrorOf(Operation::kConvTranspose, request), "");
+  request.attributes.groups = 3;
+  EXPECT_EQ(ErrorOf(Operation::kConvTranspose, request),
+            "groups must keep out_channels (filter[1] * groups) at most 2^56, "
+            "got 3 for filter[1] = 36028797018963968");
+}
+
 TEST(GeometryAdvisoriesTest, LargestStrideAndDilation) {
   Request request =
       With(SimpleRequest({1, 1, 1}, {2, 1, 1}, {1, kMaxAttribute, 1}, 1),

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "cc/core/reference.h"
+#include "tests/cc/testing/winograd_error.h"
 
 namespace conv_transpose_nd {
 namespace testing {
@@ -32,6 +33,35 @@ Precision StoredPrecision(DType dtype) {
 
 double AccumulatorEpsilon(DType dtype) {
   return dtype == DType::kDouble ? 0x1p-52 : 0x1p-23;
+}
+
+// Half the spacing of the accumulator's numbers below its smallest normal one,
+// or the spacing where half of it is no double.
+double AccumulatorTiny(DType dtype) {
+  return dtype == DType::kDouble ? 0x1p-1074 : 0x1p-150;
+}
+
+// Products that an element of the result sums, at most.
+double Terms(Operation operation, const ConvTransposeGeometry& geometry) {
+  const double filter = static_cast<double>(NumElements(geometry.FilterDims()));
+  switch (operation) {
+    case Operation::kInputGrad:
+      return filter / geometry.in_channels;
+    case Operation::kFilterGrad:
+      return static_cast<double>(NumElements(geometry.InputDims())) /
+             geometry.in_channels;
+    default:
+      return filter / (geometry.out_channels / geometry.groups) /
+             geometry.groups;
+  }
+}
+
+double Largest(const std::vector<double>& values) {
+  double largest = 0;
+  for (double value : values) {
+    if (std::isfinite(value)) largest = std::max(largest, std::abs(value));
+  }
+  return largest;
 }
 
 template <typename T>
@@ -139,10 +169,30 @@ std::vector<double> Tolerance(Operation operation, DType dtype,
       Reference<double>(operation, linear, absolute);
   const double epsilon = AccumulatorEpsilon(dtype);
   const double activation = geometry.activation > Activation::kRelu6 ? 4 : 0;
+  const double tiny = Terms(operation, geometry) * AccumulatorTiny(dtype);
   for (size_t i = 0; i < expected.size(); ++i) {
     tolerance[i] =
-        epsilon * (8 * tolerance[i] + activation * std::abs(expected[i]));
+        epsilon * (8 * tolerance[i] + activation * std::abs(expected[i])) +
+        tiny;
   }
+  return tolerance;
+}
+
+std::vector<double> Tolerance(const Plan& plan, const Values& values,
+                              const std::vector<double>& expected) {
+  std::vector<double> tolerance =
+      Tolerance(plan.operation, plan.dtype, plan.geometry, values, expected);
+  if (plan.family != KernelFamily::kWinograd) return tolerance;
+  const WinogradError error = ErrorOf(plan);
+  const bool forward = plan.operation == Operation::kConvTranspose;
+  const double source = Largest(forward ? values.input : values.output_grad);
+  const double product = source * Largest(values.filter);
+  const double depth = static_cast<double>(plan.gather.depth);
+  const double more =
+      depth * error.growth *
+      ((8 + 0.5 * error.roundings) * AccumulatorEpsilon(plan.dtype) * product +
+       AccumulatorTiny(plan.dtype));
+  for (double& bound : tolerance) bound += more;
   return tolerance;
 }
 

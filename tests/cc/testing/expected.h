@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "cc/core/geometry.h"
+#include "cc/core/plan.h"
 #include "tests/cc/testing/buffer.h"
 #include "tests/cc/testing/request.h"
 
@@ -42,10 +43,16 @@ std::vector<double> Expected(Operation operation, DType dtype,
 // c = 8. A sum of n rounded additions is off by a random walk of steps
 // epsilon/2 * |partial sum|: for operands of random sign that is about
 // epsilon/2 * sum |x| |w|, whatever n. The activations multiply it by at most
-// 1.13 (gelu), and add a few epsilon of their result.
+// 1.13 (gelu), and add a few epsilon of their result. A product below the
+// smallest normal number is off by half the spacing there, each by itself.
 std::vector<double> Tolerance(Operation operation, DType dtype,
                               const ConvTransposeGeometry& geometry,
                               const Values& values,
+                              const std::vector<double>& expected);
+
+// The same for `plan`: its family may sum other products than those of the
+// definition (winograd_error.h).
+std::vector<double> Tolerance(const Plan& plan, const Values& values,
                               const std::vector<double>& expected);
 
 int64_t ResultElements(Operation operation,

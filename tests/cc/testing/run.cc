@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <string>
 #include <utility>
 
@@ -19,19 +18,6 @@ Tensor Filled(DType dtype, const std::vector<double>& values) {
   Tensor tensor(dtype, static_cast<int64_t>(values.size()));
   tensor.SetAll(values);
   return tensor;
-}
-
-// Winograd's transforms add neighbours before they multiply, so its errors are
-// of the size of the largest sum around, and up to 4 times as many roundings
-// enter each.
-std::vector<double> ToleranceOf(const Plan& plan,
-                                const std::vector<double>& direct) {
-  if (plan.family != KernelFamily::kWinograd) return direct;
-  double largest = 0;
-  for (double bound : direct) {
-    if (std::isfinite(bound)) largest = std::max(largest, bound);
-  }
-  return std::vector<double>(direct.size(), 4 * largest);
 }
 
 // The operands of one call, and what they held.
@@ -124,12 +110,10 @@ void CheckOperation(Operation operation, DType dtype,
                     const Values& values) {
   const std::vector<double> expected =
       Expected(operation, dtype, geometry, values);
-  const std::vector<double> tolerance =
-      Tolerance(operation, dtype, geometry, values, expected);
   for (const Plan& plan : PlansOf(operation, dtype, geometry)) {
     SCOPED_TRACE(std::string(DTypeName(dtype)) + " " + plan.ToString());
     const Tensor result = RunKernel(plan, values);
-    ExpectClose(result, expected, ToleranceOf(plan, tolerance));
+    ExpectClose(result, expected, Tolerance(plan, values, expected));
     const Tensor again = RunKernel(plan, values, LastToFirst(3),
                                    /*filter_is_packed=*/true);
     EXPECT_TRUE(SameBits(result, again)) << "other order or packed filter";

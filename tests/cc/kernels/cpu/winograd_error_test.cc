@@ -1,0 +1,100 @@
+// The error bound of minimal filtering, on values that reach it best.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "cc/kernels/cpu/conv_transpose.h"
+#include "tests/cc/testing/request.h"
+#include "tests/cc/testing/run.h"
+#include "tests/cc/testing/winograd_error.h"
+
+namespace conv_transpose_nd {
+namespace {
+
+using testing::Random;
+using testing::Request;
+using testing::Values;
+
+// A layer whose phases have `length` positions and `filter` / `stride` taps
+// along each axis.
+Request Layer(int rank, int64_t length, int64_t filter, int64_t stride) {
+  Dims input{1}, weights, output{1};
+  for (int a = 0; a < rank; ++a) {
+    input.push_back(length);
+    weights.push_back(filter);
+    output.push_back(length * stride);
+  }
+  for (Dims* dims : {&input, &weights}) dims->push_back(32);
+  weights.push_back(32);
+  output.push_back(32);
+  Request request = testing::SimpleRequest(input, weights, output, stride);
+  request.attributes.padding = Padding::kSame;
+  return request;
+}
+
+Plan WinogradPlan(const Request& request, const std::string& target) {
+  return MakePlan(Operation::kConvTranspose,
+                  testing::GeometryOf(Operation::kConvTranspose, request),
+                  DType::kFloat, *FindTarget(target), KernelFamily::kWinograd);
+}
+
+struct Known {
+  int64_t length, filter;
+  int outputs;
+  double growth, roundings;
+};
+
+// By hand. F(2, 2): |A| has rows 110 and 011, |G| row sums 1 2 1, |B| row sums
+// 2 1 2: 2 + 2. F(3, 2): rows 1110, 0110 and 0111, sums 1 1 1 1 and 2 2 2 2: 2
+// + 2 + 2. F(2, 3): rows 1110 and 0111, sums 1 3/2 3/2 1 and 2 2 2 2: 2 + 3 +
+// 3. Roundings: one less than the longest row of A, G and B.
+constexpr Known kKnown[] = {{4, 2, 2, 4, 3}, {6, 2, 3, 6, 4}, {6, 3, 2, 8, 5}};
+
+TEST(WinogradErrorTest, IsThatOfTheMatrices) {
+  for (const Known& known : kKnown) {
+    for (int rank : {1, 2, 3}) {
+      const Plan plan =
+          WinogradPlan(Layer(rank, known.length, known.filter, 1), "baseline");
+      ASSERT_EQ(plan.family, KernelFamily::kWinograd) << plan.ToString();
+      ASSERT_EQ(plan.winograd.axis[0][0].outputs, known.outputs);
+      EXPECT_EQ(testing::ErrorOf(plan).growth, std::pow(known.growth, rank));
+      EXPECT_EQ(testing::ErrorOf(plan).roundings, known.roundings * rank);
+    }
+  }
+}
+
+// Operands of one sign and size, and operands that cancel in the sums but not
+// in the transforms.
+TEST(WinogradErrorTest, BoundHoldsWhereOperandsCancel) {
+  Random random(1);
+  for (const Request& request :
+       {Layer(1, 7, 4, 2), Layer(2, 7, 4, 2), Layer(3, 4, 2, 1),
+        Layer(2, 6, 2, 1), Layer(2, 7, 3, 1), Layer(2, 7, 6, 2),
+        Layer(3, 4, 3, 1), Layer(1, 7, 3, 1)}) {
+    for (const std::string& target : SupportedTargets()) {
+      const Plan plan = WinogradPlan(request, target);
+      ASSERT_EQ(plan.family, KernelFamily::kWinograd) << plan.ToString();
+      for (int pattern = 0; pattern < 3; ++pattern) {
+        Values values =
+            testing::RandomValues(&random, DType::kFloat, plan.geometry);
+        int64_t at = 0;
+        for (double& value : values.input) {
+          const int64_t position = at++ / 32;
+          if (pattern > 0) value = 1 - 0x1p-12 * value;
+          if (pattern > 1 && position % 2 == 1) value = -value;
+        }
+        for (double& value : values.input) value = static_cast<float>(value);
+        SCOPED_TRACE(plan.ToString());
+        const std::vector<double> expected = testing::Expected(
+            plan.operation, plan.dtype, plan.geometry, values);
+        testing::ExpectClose(testing::RunKernel(plan, values), expected,
+                             testing::Tolerance(plan, values, expected));
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace conv_transpose_nd

@@ -1,4 +1,5 @@
-# make demo, make test, make format, make lint, make tidy, make clean: each does its own set-up.
+# make demo, make test, make fuzz, make format, make lint, make tidy, make clean: each does its own
+# set-up.
 #
 # Needs Python 3.10-3.13 with venv, a C++17 compiler, make, and a package index that pip can reach.
 # Everything is installed into .venv, built in build/make; a second call does only what changed.
@@ -12,6 +13,9 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 # Where the pictures and the SavedModel of `make demo` go, and what else to pass.
 DEMO_ARGS ?= --output demo-output
 
+# How long `make fuzz` looks for inputs that no test thought of.
+FUZZ_SECONDS ?= 60
+
 # The op library only fits the TensorFlow it was built against, so it is built against the one here.
 TENSORFLOW ?= tensorflow>=2.21,<2.22
 BUILD_REQUIRES := "scikit-build-core>=0.10" "pybind11>=2.12" "cmake>=3.24" "ninja>=1.11" "numpy>=1.26"
@@ -19,7 +23,7 @@ BUILD_REQUIRES := "scikit-build-core>=0.10" "pybind11>=2.12" "cmake>=3.24" "ninj
 NATIVE := CMakeLists.txt pyproject.toml $(shell find cc cmake -type f 2>/dev/null)
 SOURCES := $(NATIVE) README.md LICENSE \
   $(shell find python -type f \( -name '*.py' -o -name '*.pyi' -o -name py.typed \) ! -name _build_info.py)
-CXX_FILES := $(shell find cc tests/cc -name '*.h' -o -name '*.cc' -o -name '*.cu' -o -name '*.cuh' 2>/dev/null)
+CXX_FILES := $(shell find cc tests/cc tests/fuzz -name '*.h' -o -name '*.cc' -o -name '*.cu' -o -name '*.cuh' 2>/dev/null)
 # Units that include no TensorFlow: seconds each, where a TensorFlow header costs a minute.
 TIDY_FILES := $(wildcard cc/core/*.cc)
 
@@ -33,7 +37,7 @@ endif
 # pip's cmake and ninja before the system's.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test test-cc test-python format lint tidy clean
+.PHONY: demo test test-cc test-python fuzz format lint tidy clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -50,6 +54,19 @@ test-cc: $(VENV)/.test
 	  $(BIN)/cmake -S . -B $(BUILD) -DCONV_TRANSPOSE_ND_BUILD_TESTS=ON; \
 	  $(BIN)/cmake --build $(BUILD); \
 	  $(BIN)/ctest --test-dir $(BUILD) --output-on-failure --no-tests=error
+
+# Starts from the corpus in the tree; finds, and what fails, stay in build/fuzz.
+fuzz: $(VENV)/.build-requires
+	@sh .ci/libfuzzer || exit 0; set -ex; \
+	  $(BIN)/cmake -S . -B build/fuzz -DCMAKE_CXX_COMPILER=clang++ -DCONV_TRANSPOSE_ND_BUILD_FUZZERS=ON \
+	    -DCONV_TRANSPOSE_ND_BUILD_OP=OFF -DCONV_TRANSPOSE_ND_BUILD_PYTHON=OFF; \
+	  $(BIN)/cmake --build build/fuzz; \
+	  for run in "geometry 300 1" "conv_transpose 120 3"; do \
+	    set -- $$run; mkdir -p build/fuzz/corpus/$$1; \
+	    build/fuzz/tests/fuzz/$${1}_fuzz build/fuzz/corpus/$$1 tests/fuzz/corpus/$$1 -max_len=$$2 \
+	      -max_total_time=$$(($(FUZZ_SECONDS) * $$3 / 4)) -artifact_prefix=build/fuzz/ \
+	      -print_final_stats=1 -verbosity=0; \
+	  done
 
 format: $(VENV)/.lint
 	$(BIN)/clang-format -i $(CXX_FILES)

@@ -1,4 +1,5 @@
-# TensorFlow::framework from the installed wheel, and TensorFlow_VERSION.
+# TensorFlow::framework from the installed wheel, TensorFlow_VERSION, and TensorFlow::xla where the
+# wheel has the headers and the library of XLA's kernels.
 #
 # The package is located without importing it (an import takes 6 s). Its include folder is a system
 # folder: its headers raise warnings of their own.
@@ -34,4 +35,19 @@ if(NOT TARGET TensorFlow::framework)
     INTERFACE_INCLUDE_DIRECTORIES ${TensorFlow_ROOT_DIR}/include
     # The wheels are built with the C++11 string ABI and without Eigen's own thread pool limits.
     INTERFACE_COMPILE_DEFINITIONS "_GLIBCXX_USE_CXX11_ABI=1;EIGEN_MAX_ALIGN_BYTES=64")
+endif()
+
+find_library(TensorFlow_CC_LIBRARY NAMES libtensorflow_cc.so.2
+  PATHS ${TensorFlow_ROOT_DIR} NO_DEFAULT_PATH)
+if(TensorFlow_CC_LIBRARY AND NOT TARGET TensorFlow::xla
+    AND EXISTS ${TensorFlow_ROOT_DIR}/include/tensorflow/compiler/tf2xla/xla_op_kernel.h
+    AND EXISTS ${TensorFlow_ROOT_DIR}/include/xla/ffi/api/ffi.h)
+  add_library(TensorFlow::xla SHARED IMPORTED)
+  set_target_properties(TensorFlow::xla PROPERTIES
+    IMPORTED_LOCATION ${TensorFlow_CC_LIBRARY}
+    INTERFACE_LINK_LIBRARIES TensorFlow::framework)
+  # Headers that those of XLA include by a path of their own.
+  target_include_directories(TensorFlow::xla INTERFACE
+    ${TensorFlow_ROOT_DIR}/include/external/highwayhash
+    ${TensorFlow_ROOT_DIR}/include/external/farmhash_archive/src)
 endif()

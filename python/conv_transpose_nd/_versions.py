@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import pathlib
 import platform
 import sys
 from types import ModuleType
@@ -30,6 +31,7 @@ def versions() -> dict[str, str]:
         "built for TensorFlow": _attribute(build, "TF_VERSION", "not built"),
         "C++ ABI of the build": _attribute(build, "CXX11_ABI", "not built"),
         "compiler": _attribute(build, "COMPILER", "not built"),
+        "XLA (jit_compile=True)": "yes" if _XLA_LIBRARY.is_file() else "not built",
         **_tensorflow(),
         "Python": sys.version.split()[0],
         "NumPy": _attribute(_optional("numpy"), "__version__", "not installed"),
@@ -41,6 +43,7 @@ def versions() -> dict[str, str]:
 
 
 _ENVIRONMENT = "CONV_TRANSPOSE_ND_"
+_XLA_LIBRARY = pathlib.Path(__file__).with_name("_conv_transpose_nd_xla.so")
 
 
 def _tensorflow() -> dict[str, str]:

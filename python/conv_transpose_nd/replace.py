@@ -62,8 +62,7 @@ def replace_tensorflow_ops() -> Replacement:
 
     What it does not reach: functions that a program has taken out of `tf.nn` before (`from
     tensorflow.nn import conv2d_transpose`), graphs that have been traced before, and SavedModels. A
-    `tf.function` or model that is traced while it is in force keeps the op. Keras compiles its own
-    layers with XLA on a GPU, where this op has no XLA kernel: use `jit_compile=False` there.
+    `tf.function` or model that is traced while it is in force keeps the op.
 
     Returns:
       A `Replacement`, with `undo()`, that also is the context manager of a `with` block.

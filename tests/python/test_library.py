@@ -110,6 +110,29 @@ def test_versions_that_do_not_fit(built_for, running):
     )
 
 
+@pytest.mark.skipif(not _library.has_xla, reason="built without the XLA library")
+def test_a_damaged_xla_library(run_python, tmp_path):
+    package = copied(tmp_path)
+    xla = package / "_conv_transpose_nd_xla.so"
+    whole = xla.read_bytes()
+    code = """
+import sys
+sys.path.insert(0, sys.argv[1])
+try:
+    import conv_transpose_nd
+except ImportError as error:
+    print(error)
+"""
+    for content, words in [
+        (whole[:4096], "the XLA library .* is truncated"),
+        (whole.replace(b"_ZN10tensorflow", b"_ZN10tensor_low"), "the XLA library cannot be loaded"),
+    ]:
+        xla.write_bytes(content)
+        printed = run_python(code, tmp_path).stdout.strip()
+        assert re.search(words, printed), printed
+        assert printed.endswith(_library.REPAIR)
+
+
 def test_second_copy(run_python, tmp_path):
     package = copied(tmp_path)
     code = """

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from conv_transpose_nd import _arguments
+from conv_transpose_nd import _arguments, _library
 from conv_transpose_nd.keras import _options, _shapes, ops
 
 _activations = keras.activations
@@ -117,8 +117,8 @@ class ConvTransposeND(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        # The op has no XLA kernel, so that Keras must not choose to compile a model that has it.
-        self.supports_jit = False
+        # Keras compiles a model by itself only where every layer says so.
+        self.supports_jit = _library.has_xla
         self.rank = _arguments.integer("rank", rank)
         if not 1 <= self.rank <= 6:
             raise ValueError(f"rank must be in [1, 6], got {rank}")

@@ -1,5 +1,5 @@
-# make demo, make test, make fuzz, make format, make lint, make tidy, make clean: each does its own
-# set-up.
+# make demo, make test, make bench, make bench-peers, make fuzz, make format, make lint, make tidy,
+# make clean: each does its own set-up.
 #
 # Needs Python 3.10-3.13 with venv, a C++17 compiler, make, and a package index that pip can reach.
 # Everything is installed into .venv, built in build/make; a second call does only what changed.
@@ -12,6 +12,9 @@ BUILD := build/make
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 # Where the pictures and the SavedModel of `make demo` go, and what else to pass.
 DEMO_ARGS ?= --output demo-output
+
+# What `make bench` measures; the file is written as it goes, and the same command goes on.
+BENCH_ARGS ?= --threads 1,2 --json build/bench/figures.json
 
 # How long `make fuzz` looks for inputs that no test thought of.
 FUZZ_SECONDS ?= 60
@@ -37,11 +40,18 @@ endif
 # pip's cmake and ninja before the system's.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test test-cc test-python fuzz format lint tidy clean
+.PHONY: demo bench bench-peers test test-cc test-python fuzz format lint tidy clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
 	TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/conv-transpose-nd demo $(DEMO_ARGS)
+
+bench: $(VENV)/.package
+	$(BIN)/conv-transpose-nd bench $(BENCH_ARGS)
+
+# The libraries that it is compared with: about 4 GB, in build/peers. Those that lack are left out.
+bench-peers: $(VENV)/.package
+	-$(BIN)/python -m benchmarks.setup
 
 test: test-cc test-python
 

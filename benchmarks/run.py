@@ -1,170 +1,172 @@
 """Times this op and its peers on the suite, side by side.
 
-One process per peer stays up; the peers take turns, so that a change of the machine's speed meets
-all of them. A result counts only if it equals that of the NumPy module, which the tests hold
-against plain loops. Example:
+One process per peer stays up; the peers take turns, and those without the turn stand still, so
+that a change of the machine's speed meets all of them and nothing else runs. A result counts only
+if it equals that of the NumPy module, which the tests hold against plain loops. Example:
 
     python -m benchmarks.run --only dcgan64,unet --threads 1,2 --json results.json
+
+Figures are written after every case; the same command goes on where it was interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import json
 import pathlib
-import statistics
-import subprocess
 import sys
-import tempfile
-from typing import Any
+import time
+from collections.abc import Iterator, Sequence
 
-import numpy as np
-
-from benchmarks.workload import OPERATIONS, Workload, load_suite
-
-PEERS = ("op", "core", "tensorflow", "tensorflow_onednn_off", "pytorch")
-OURS = ("op", "core")
-ORACLE = "core"
-
-
-class Peer:
-    """A worker process."""
-
-    def __init__(self, name: str, threads: int) -> None:
-        self.name = name
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", name, str(threads)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            cwd=pathlib.Path(__file__).parent.parent,
-        )
-
-    def ask(self, **command: Any) -> dict[str, Any]:
-        """Sends a command and waits for the answer; a peer that died supports nothing."""
-        stdin, stdout = self.process.stdin, self.process.stdout
-        assert stdin is not None
-        assert stdout is not None
-        with contextlib.suppress(BrokenPipeError):
-            stdin.write(json.dumps(command) + "\n")
-            stdin.flush()
-        line = stdout.readline()
-        return json.loads(line) if line else {"unsupported": "the process ended"}
-
-    def close(self) -> None:
-        """Ends the process."""
-        self.process.kill()
-        self.process.wait()
+from benchmarks import peers as registry
+from benchmarks import report, results, scaling
+from benchmarks.machine import Machine, describe, measure_machine
+from benchmarks.measure import Settings, measure, operand_folder
+from benchmarks.process import START_SECONDS, Peer
+from benchmarks.workload import DTYPES, OPERATIONS, Case, Workload, load_suite
 
 
-def measure(
-    workload: Workload, operation: str, threads: int, names: list[str], seconds: float
-) -> dict[str, Any]:
-    """Times of one case, by peer, in interleaved rounds that take about `seconds` per peer."""
-    peers = [Peer(name, threads) for name in names]
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line. Returns 1 if a result was wrong, or if this op failed."""
+    options = _parse(arguments)
+    path = options.json
+    figures = results.Results()
+    if path and path.exists() and not options.fresh:
+        figures = results.read(path)
+    figures.machine = describe()
+    figures.settings = {"seconds": options.seconds, "turns": options.turns, "limit": options.limit}
+    settings = Settings(options.seconds, options.turns, options.limit)
+    for threads in options.threads:
+        _run_threads(options, threads, settings, figures)
+    text = report.markdown(figures)
+    print(text)
+    if path:
+        figures.write(path)
+        report.write(figures, path)
+    return 1 if report.failures(figures) else 0
+
+
+def _run_threads(
+    options: argparse.Namespace, threads: int, settings: Settings, figures: results.Results
+) -> None:
+    """All cases with one number of threads."""
+    plans = list(_plan(options, threads, figures))
+    if not plans and not options.scaling:
+        return
+    machine = measure_machine(threads)
+    figures.limits[str(threads)] = {"gflops": machine.gflops, "copy": machine.copy}
+    figures.limits[str(threads)]["isa"] = machine.isa
+    peers: dict[str, Peer] = {}
     try:
-        answers = {p.name: p.ask(prepare=workload.name, operation=operation) for p in peers}
-        ready = [p for p in peers if "ok" in answers[p.name]]
-        rows: dict[str, Any] = {
-            p.name: {"unsupported": answers[p.name]["unsupported"]} for p in peers if p not in ready
-        }
-        errors = differences(ready)
-        times: dict[str, list[float]] = {p.name: [] for p in ready}
-        slowest = max(min(p.ask(time=2)["seconds"]) for p in ready)
-        rounds = max(3, min(30, int(seconds / slowest)))
-        for _ in range(rounds):
-            for peer in ready:
-                times[peer.name] += peer.ask(time=1)["seconds"]
+        if options.scaling:
+            core = Peer(registry.ORACLE, threads)
+            peers[core.name] = core
+            figures.scaling += scaling.measure(core, threads, settings, machine)
+            _save(options, figures)
+        names = dict.fromkeys([registry.ORACLE, *options.peers])
+        peers |= {name: Peer(name, threads) for name in names if name not in peers}
+        if plans:
+            _versions(peers, figures)
+            _run_cases(options, plans, peers, settings, machine, figures)
     finally:
-        for peer in peers:
+        for peer in peers.values():
             peer.close()
-    for name, values in times.items():
-        rows[name] = {
-            "median_ms": statistics.median(values) * 1e3,
-            "min_ms": min(values) * 1e3,
-            "gflops": workload.flops / min(values) * 1e-9,
-            "max_difference": errors[name],
-            "equal": errors[name] <= workload.tolerance(operation),
-        }
-    return {
-        "workload": workload.name,
-        "operation": operation,
-        "threads": threads,
-        "rounds": rounds,
-        "tolerance": workload.tolerance(operation),
-        "peers": rows,
-    }
 
 
-def differences(peers: list[Peer]) -> dict[str, float]:
-    """Largest difference of each peer's result from the oracle's."""
-    with tempfile.TemporaryDirectory() as folder:
-        arrays = {}
-        for peer in peers:
-            path = f"{folder}/{peer.name}.npy"
-            peer.ask(result=path)
-            arrays[peer.name] = np.load(path)
-    oracle = arrays.get(ORACLE, next(iter(arrays.values())))
-    return {name: float(np.abs(array - oracle).max()) for name, array in arrays.items()}
+def _run_cases(
+    options: argparse.Namespace,
+    plans: list[tuple[Workload, str, str, int]],
+    peers: dict[str, Peer],
+    settings: Settings,
+    machine: Machine,
+    figures: results.Results,
+) -> None:
+    start = time.monotonic()
+    for index, (workload, operation, dtype, threads) in enumerate(plans):
+        with operand_folder() as folder:
+            case = Case(workload, operation, dtype, threads, pathlib.Path(folder))
+            figures.add(measure(case, peers, settings, machine))
+        _save(options, figures)
+        passed = time.monotonic() - start
+        left = passed / (index + 1) * (len(plans) - index - 1)
+        line = report.progress(figures.cases[-1])
+        print(f"[{index + 1}/{len(plans)}, {left / 60:.1f} min left] {line}", file=sys.stderr)
 
 
-def ratio(case: dict[str, Any]) -> float | None:
-    """Median of the best peer over median of this op; None without both."""
-    rows = {n: r["median_ms"] for n, r in case["peers"].items() if r.get("equal")}
-    others = [time for name, time in rows.items() if name not in OURS]
-    return min(others) / rows["op"] if others and "op" in rows else None
+def _versions(peers: dict[str, Peer], figures: results.Results) -> None:
+    """Starts all processes at once, and asks for their libraries' versions."""
+    for peer in peers.values():
+        peer.send(version=True)
+    for name, peer in peers.items():
+        figures.versions[name] = peer.receive(START_SECONDS).get("version", "unknown")
 
 
-def markdown(cases: list[dict[str, Any]], names: list[str]) -> str:
-    """A table of medians in ms; best / op above 1 means that this op is faster."""
-    lines = [
-        "| workload | operation | threads | " + " | ".join(names) + " | best / op |",
-        "|---|---|---|" + "---|" * (len(names) + 1),
-    ]
-    for case in cases:
-        cells = []
-        for name in names:
-            row = case["peers"].get(name, {})
-            wrong = "" if row.get("equal", True) else " (wrong)"
-            cells.append(f"{row['median_ms']:.3f}{wrong}" if "median_ms" in row else "-")
-        value = ratio(case)
-        lines.append(
-            f"| {case['workload']} | {case['operation']} | {case['threads']} | "
-            + " | ".join(cells)
-            + f" | {'-' if value is None else f'{value:.2f}'} |"
-        )
-    ratios = [value for value in map(ratio, cases) if value is not None]
-    if ratios:
-        mean = statistics.geometric_mean(ratios)
-        lines.append(f"\nGeometric mean of best / op over {len(ratios)} cases: {mean:.2f}")
-    return "\n".join(lines)
+def _save(options: argparse.Namespace, figures: results.Results) -> None:
+    if options.json:
+        figures.write(options.json)
 
 
-def main() -> int:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+def _plan(
+    options: argparse.Namespace, threads: int, figures: results.Results
+) -> Iterator[tuple[Workload, str, str, int]]:
+    """What is to be measured, less what the file has."""
+    if options.scaling:
+        return
+    for dtype in options.dtypes:
+        for operation in options.operations:
+            for workload in load_suite(options.only):
+                key = workload.name, operation, dtype, threads
+                if not figures.has(key, options.peers):
+                    yield workload, operation, dtype, threads
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.run",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    several = {"help": "comma-separated"}
     parser.add_argument("--only", default="", help="parts of workload names, comma-separated")
     parser.add_argument("--operations", default="forward", help=", ".join(OPERATIONS))
+    parser.add_argument("--dtypes", default="float32", help=", ".join(DTYPES))
     parser.add_argument("--threads", default="1", help="numbers of threads, comma-separated")
-    parser.add_argument("--peers", default=",".join(PEERS))
-    parser.add_argument("--seconds", type=float, default=0.5, help="per peer and case")
-    parser.add_argument("--json", type=pathlib.Path, help="where to write all figures")
-    arguments = parser.parse_args()
-    names = arguments.peers.split(",")
-    cases = []
-    for workload in load_suite(arguments.only):
-        for operation in arguments.operations.split(","):
-            for threads in map(int, arguments.threads.split(",")):
-                case = measure(workload, operation, threads, names, arguments.seconds)
-                cases.append(case)
-                print(f"{workload.name} {operation} {threads}: {ratio(case)}", file=sys.stderr)
-    print(markdown(cases, names))
-    if arguments.json:
-        arguments.json.write_text(json.dumps(cases, indent=1) + "\n", encoding="utf-8")
-    wrong = [c for c in cases if any(r.get("equal") is False for r in c["peers"].values())]
-    return 1 if wrong else 0
+    parser.add_argument("--peers", default=",".join(registry.DEFAULT), **several)
+    parser.add_argument(
+        "--constant-filter",
+        action="store_true",
+        help="also the peers that take the filter as an argument, with a constant one",
+    )
+    parser.add_argument("--scaling", action="store_true", help="only: sizes grown thousandfold")
+    parser.add_argument("--seconds", type=float, default=0.2, help="per peer and case")
+    parser.add_argument("--turns", type=int, default=5, help="that each peer gets per case")
+    parser.add_argument("--limit", type=float, default=10.0, help="seconds of one call, at most")
+    parser.add_argument("--json", type=pathlib.Path, help="figures; beside it .md and .svg")
+    parser.add_argument("--fresh", action="store_true", help="measure again what the file has")
+    options = parser.parse_args(arguments)
+    options.operations = _choices(parser, "--operations", options.operations, OPERATIONS)
+    options.dtypes = _choices(parser, "--dtypes", options.dtypes, DTYPES)
+    options.peers = _choices(parser, "--peers", options.peers, tuple(registry.PEERS))
+    if options.constant_filter:
+        options.peers += [n for n in registry.CONSTANT_VARIANTS if n not in options.peers]
+    if not all(text.isdigit() and int(text) > 0 for text in options.threads.split(",")):
+        parser.error(f"--threads must be numbers above 0, got {options.threads!r}")
+    options.threads = [int(text) for text in options.threads.split(",")]
+    for name in ("seconds", "turns", "limit"):
+        if not getattr(options, name) > 0:
+            parser.error(f"--{name} must be above 0, got {getattr(options, name)}")
+    if not options.scaling and not load_suite(options.only):
+        parser.error(f"--only must match a workload's name, got {options.only!r}")
+    return options
+
+
+def _choices(
+    parser: argparse.ArgumentParser, option: str, text: str, known: tuple[str, ...]
+) -> list[str]:
+    chosen = text.split(",")
+    for value in chosen:
+        if value not in known:
+            parser.error(f"{option} must be of {', '.join(known)}; got {value!r}")
+    return chosen
 
 
 if __name__ == "__main__":

@@ -6,11 +6,16 @@ import dataclasses
 import json
 import math
 import pathlib
+from typing import Any
 
 import numpy as np
 
 SUITE = pathlib.Path(__file__).with_name("suite.json")
 OPERATIONS = ("forward", "input_grad", "filter_grad")
+DTYPES = ("float32", "bfloat16", "float16", "float64")
+# The distance of 1 to the next number.
+EPSILON = {"float32": 2.0**-23, "bfloat16": 2.0**-7, "float16": 2.0**-10, "float64": 2.0**-52}
+ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "float64": 8}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,18 +58,32 @@ class Workload:
         """Channels last."""
         return [self.batch, *self.out_spatial, self.out_channels]
 
-    def operands(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Input, filter and output_grad: the same values in every process."""
-        random = np.random.default_rng(0)
-        shapes = self.input_shape, self.filter_shape, self.output_shape
-        x, w, dy = (random.standard_normal(s, dtype=np.float32) for s in shapes)
-        return x, w, dy
+    @property
+    def is_wide(self) -> bool:
+        """Many channels on both sides: where the multiply-adds bound the time."""
+        return self.groups == 1 and min(self.in_channels, self.out_channels) >= 64
 
-    def tolerance(self, operation: str) -> float:
-        """Bound on the difference of two float32 results: 16 * eps * sqrt(terms) * terms' size.
+    def end_pads(self) -> list[int]:
+        """Per axis (n - 1) * stride + k_d - pad_before - out; below 0 it is -output_padding."""
+        sizes = zip(
+            self.in_spatial,
+            self.out_spatial,
+            self.filter_spatial,
+            self.strides,
+            self.dilations,
+            self.pads,
+            strict=True,
+        )
+        return [(n - 1) * s + (k - 1) * d + 1 - pad[0] - out for n, out, k, s, d, pad in sizes]
+
+    def tolerance(self, operation: str, dtype: str = "float32") -> float:
+        """Bound on the difference of two results: c * eps * 6 * sqrt(terms).
 
         The operands are standard normal, so the terms of a sum have size 1 and add up like a
-        random walk; the largest of 10^8 results lies within 6 standard deviations.
+        random walk; the largest of 10^8 results lies within 6 standard deviations. c is 16 for
+        sums in the dtype itself, in any order and in a transformed domain, and 4 for the 16-bit
+        dtypes, whose sums are formed in float32: both results are rounded, and a library that adds
+        two partial sums rounds once more.
         """
         taps = math.prod(self.filter_spatial)
         terms = {
@@ -72,7 +91,68 @@ class Workload:
             "input_grad": taps * self.out_channels // self.groups,
             "filter_grad": self.batch * math.prod(self.in_spatial),
         }[operation]
-        return 16 * 6 * float(np.finfo(np.float32).eps) * math.sqrt(terms)
+        factor = 4 if ITEM_BYTES[dtype] == 2 else 16
+        return factor * 6 * EPSILON[dtype] * math.sqrt(terms)
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """What a peer is asked to compute; `folder` holds the operands."""
+
+    workload: Workload
+    operation: str
+    dtype: str
+    threads: int
+    folder: pathlib.Path
+
+    @property
+    def key(self) -> tuple[str, str, str, int]:
+        """What tells cases of one run apart."""
+        return self.workload.name, self.operation, self.dtype, self.threads
+
+    @property
+    def bytes_min(self) -> int:
+        """Every operand read once, the result written once; the same for the three operations."""
+        return self.workload.bytes_min * ITEM_BYTES[self.dtype] // 4
+
+    @property
+    def numpy_dtype(self) -> Any:
+        """For NumPy; bfloat16 is that of ml_dtypes."""
+        if self.dtype != "bfloat16":
+            return np.dtype(self.dtype)
+        import ml_dtypes
+
+        return np.dtype(ml_dtypes.bfloat16)
+
+    def write_operands(self) -> None:
+        """Writes the operands, standard normal, for every process to read."""
+        random = np.random.default_rng(0)
+        wide = np.float64 if self.dtype == "float64" else np.float32
+        shapes = self.workload.input_shape, self.workload.filter_shape, self.workload.output_shape
+        for name, shape in zip(("input", "filter", "output_grad"), shapes, strict=True):
+            if name != _NOT_READ[self.operation]:
+                np.save(self.folder / f"{name}.npy", random.standard_normal(shape, dtype=wide))
+
+    def operand(self, name: str) -> np.ndarray:
+        """One of input, filter, output_grad, in the case's dtype."""
+        return np.load(self.folder / f"{name}.npy").astype(self.numpy_dtype)
+
+    def to_json(self) -> dict[str, Any]:
+        """For from_json in another process."""
+        return {**dataclasses.asdict(self), "folder": str(self.folder)}
+
+
+# The operand that an operation does without. A peer may read only the others.
+_NOT_READ = {"forward": "output_grad", "input_grad": "input", "filter_grad": "filter"}
+
+
+def case_from_json(value: dict[str, Any]) -> Case:
+    """The case that to_json wrote."""
+    fields = value | {
+        "workload": Workload(**value["workload"]),
+        "folder": pathlib.Path(value["folder"]),
+    }
+    return Case(**fields)
 
 
 def load_suite(pattern: str = "") -> list[Workload]:

@@ -2,78 +2,115 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from benchmarks.peers import UnsupportedError
-from benchmarks.workload import Workload
+from benchmarks.workload import Case
 
 
-def make(workload: Workload, operation: str, threads: int) -> Callable[[], Any]:
-    """The functional call; its pads are equal on both ends, the rest is output_padding."""
+def make(case: Case, constant: bool) -> Callable[[], Any]:
+    """The functional call. Where the end is padded more than the start, the result is cropped."""
     import torch
 
-    torch.set_num_threads(threads)
-    x, w, dy = (torch.from_numpy(array) for array in _torch_layout(workload))
+    torch.set_num_threads(case.threads)
+    workload = case.workload
+    channels_first = "BENCHMARK_CHANNELS_FIRST" in os.environ
     formats = {2: torch.channels_last, 3: torch.channels_last_3d}
-    if workload.rank in formats:
-        x, dy = (t.contiguous(memory_format=formats[workload.rank]) for t in (x, dy))
-    before = [p[0] for p in workload.pads]
-    output_padding = [
-        out - ((n - 1) * s - 2 * p + d * (k - 1) + 1)
-        for out, n, s, p, d, k in zip(
-            workload.out_spatial,
-            workload.in_spatial,
-            workload.strides,
-            before,
-            workload.dilations,
-            workload.filter_spatial,
-            strict=True,
-        )
-    ]
-    if min(output_padding) < 0:
-        raise UnsupportedError("padding is larger at the end: PyTorch would need a crop")
-    options = workload.strides, before, output_padding, workload.groups, workload.dilations
-    function = getattr(torch.nn.functional, f"conv_transpose{workload.rank}d")
+    if workload.rank not in formats and not channels_first:
+        raise UnsupportedError("PyTorch has no channels_last format in 1-D")
 
-    def forward() -> Any:
-        with torch.inference_mode():
-            return _tensorflow_layout(function(x, w, None, *options))
+    def tensor(name: str) -> Any:
+        array = case.operand(name)
+        wide = array.astype(np.float64 if case.dtype == "float64" else np.float32)
+        value = torch.from_numpy(np.ascontiguousarray(_torch_layout(wide, name)))
+        value = value.to(getattr(torch, case.dtype))
+        if channels_first or name == "filter":
+            return value
+        return value.contiguous(memory_format=formats[workload.rank])
+
+    before = [pad[0] for pad in workload.pads]
+    more = [after - pad for after, pad in zip(workload.end_pads(), before, strict=True)]
+    crop = [max(0, value) for value in more]
+    output_padding = [max(0, -value) for value in more]
+    options = workload.strides, before, output_padding, workload.groups, workload.dilations
+    if case.operation == "forward":
+        function = getattr(torch.nn.functional, f"conv_transpose{workload.rank}d")
+        x, w = tensor("input"), tensor("filter")
+        window = (slice(None), slice(None), *(slice(0, n) for n in workload.out_spatial))
+
+        def forward() -> Any:
+            with torch.inference_mode():
+                return function(x, w, None, *options)[window]
+
+        return forward
+    return _gradient(case, tensor, crop, options)
+
+
+def _gradient(
+    case: Case, tensor: Callable[[str], Any], crop: list[int], options: tuple[Any, ...]
+) -> Callable[[], Any]:
+    import torch
+
+    workload, is_input = case.workload, case.operation == "input_grad"
+    stride, pad, output_padding, groups, dilation = options
+    dy = tensor("output_grad")
+    x, w = _placeholder(workload.input_shape, dy, "input"), None
+    if is_input:
+        w = tensor("filter")
+    else:
+        x = tensor("input")
+        w = _placeholder(workload.filter_shape, dy, "filter")
+    # As autograd does for a crop: the gradient of what was cut off is 0. Last axis first.
+    zeros = [value for end in reversed(crop) for value in (0, end)]
 
     def gradient() -> Any:
-        mask = [operation == "input_grad", operation == "filter_grad", False]
-        stride, pad, output_pad, groups, dilation = options
+        full = torch.nn.functional.pad(dy, zeros) if any(zeros) else dy
         grads = torch.ops.aten.convolution_backward(
-            dy, x, w, None, stride, pad, dilation, True, output_pad, groups, mask
+            full,
+            x,
+            w,
+            None,
+            stride,
+            pad,
+            dilation,
+            True,
+            output_padding,
+            groups,
+            [is_input, not is_input, False],
         )
-        if operation == "input_grad":
-            return _tensorflow_layout(grads[0])
-        return grads[1]
+        return grads[0 if is_input else 1]
 
-    return forward if operation == "forward" else gradient
+    return gradient
 
 
-def _torch_layout(workload: Workload) -> list[np.ndarray]:
+def _placeholder(shape: list[int], like: Any, name: str) -> Any:
+    """An operand of which only the shape, and the memory format, count."""
+    import torch
+
+    dims = _torch_layout(np.broadcast_to(np.float32(0), shape), name).shape
+    value = torch.zeros(dims, dtype=like.dtype)
+    for layout in (torch.channels_last, torch.channels_last_3d):
+        rank = 4 if layout is torch.channels_last else 5
+        if name == "input" and like.dim() == rank and like.is_contiguous(memory_format=layout):
+            return value.contiguous(memory_format=layout)
+    return value
+
+
+def _torch_layout(array: np.ndarray, name: str) -> np.ndarray:
     """Channels first; filter [in_channels, out_channels / groups, k...]."""
-    x, w, dy = workload.operands()
-    axes = range(workload.rank)
-    w = w.transpose(workload.rank + 1, workload.rank, *axes)
-    return [
-        np.ascontiguousarray(np.moveaxis(x, -1, 1)),
-        np.ascontiguousarray(w),
-        np.ascontiguousarray(np.moveaxis(dy, -1, 1)),
-    ]
+    if name != "filter":
+        return np.moveaxis(array, -1, 1)
+    rank = array.ndim - 2
+    return array.transpose(rank + 1, rank, *range(rank))
 
 
-def _tensorflow_layout(tensor: Any) -> Any:
-    """A view with channels last; no copy is timed."""
-    return tensor.movedim(1, -1)
-
-
-def to_tensorflow(array: np.ndarray, workload: Workload, operation: str) -> np.ndarray:
+def to_tensorflow(tensor: Any, case: Case) -> np.ndarray:
     """The result in TensorFlow's layout, for the comparison."""
-    if operation != "filter_grad":
-        return array
-    return np.transpose(array, (*range(2, workload.rank + 2), 1, 0))
+    array = (tensor.double() if case.dtype == "float64" else tensor.float()).numpy()
+    if case.operation != "filter_grad":
+        return np.moveaxis(array, 1, -1)
+    return np.transpose(array, (*range(2, array.ndim), 1, 0))

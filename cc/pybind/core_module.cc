@@ -403,6 +403,7 @@ py::dict PlanDict(const Arguments& arguments, const Dims& input,
   result["units"] = plan.units;
   result["multiply_adds"] = plan.multiply_adds;
   result["shared_bytes"] = plan.shared_bytes;
+  result["packed_bytes"] = plan.packed_bytes;
   result["scratch_bytes"] = plan.scratch_bytes;
   return result;
 }

@@ -1,12 +1,12 @@
-"""The benchmark's workloads are what they say, and it finds a wrong result."""
-
-import math
+"""The benchmark's workloads are what they say, and its peers compute them."""
 
 import numpy as np
 import pytest
-from benchmarks import run
+from benchmarks.peers import UnsupportedError
 from benchmarks.peers import core as core_peer
-from benchmarks.workload import OPERATIONS, load_suite
+from benchmarks.peers import op as op_peer
+from benchmarks.peers import tensorflow as stock_peer
+from benchmarks.workload import DTYPES, OPERATIONS, Case, case_from_json, load_suite
 
 from conv_transpose_nd import core
 
@@ -42,41 +42,63 @@ def test_planned_multiply_adds_are_the_suites_flops(workload):
     assert 2 * plan["multiply_adds"] == workload.flops
 
 
+@pytest.mark.parametrize("workload", SUITE, ids=lambda w: w.name)
+def test_pads_of_other_libraries_are_the_suites(workload):
+    assert workload.end_pads() == [after for _, after in workload.pads]
+
+
+def case_of(folder, operation="forward", dtype="float32", name="dcgan_tf_l3"):
+    case = Case(load_suite(name)[0], operation, dtype, 1, folder)
+    case.write_operands()
+    return case
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_the_core_peer_computes_the_operation(operation):
-    workload = load_suite("dcgan_tf_l3")[0]
-    x, w, dy = (array.astype(np.float64) for array in workload.operands())
+def test_the_core_peer_computes_the_operation(operation, dtype, tmp_path):
+    case = case_of(tmp_path, operation, dtype)
+    workload = case.workload
     options = {"strides": workload.strides, "padding": workload.padding}
-    expected = {
-        "forward": lambda: core.reference_conv_transpose(
-            x, w, output_shape=workload.output_shape, **options
-        ),
-        "input_grad": lambda: core.reference_input_grad(dy, w, **options),
-        "filter_grad": lambda: core.reference_filter_grad(x, list(w.shape), dy, **options),
-    }[operation]()
-    actual = core_peer.make(workload, operation, threads=1)()
-    assert np.abs(actual - expected).max() <= workload.tolerance(operation)
+
+    def operand(name):
+        return case.operand(name).astype(np.float64)
+
+    if operation == "forward":
+        expected = core.reference_conv_transpose(
+            operand("input"), operand("filter"), output_shape=workload.output_shape, **options
+        )
+    elif operation == "input_grad":
+        expected = core.reference_input_grad(operand("output_grad"), operand("filter"), **options)
+    else:
+        expected = core.reference_filter_grad(
+            operand("input"), workload.filter_shape, operand("output_grad"), **options
+        )
+    actual = core_peer.make(case, constant=False)()
+    assert actual.dtype == case.numpy_dtype
+    difference = np.abs(actual.astype(np.float64) - expected).max()
+    assert difference <= workload.tolerance(operation, dtype)
+    # Not so large that a result without one of the terms would pass, either.
+    assert workload.tolerance(operation, dtype) < np.abs(expected).max() / 4
 
 
-def case(op, best, equal=True):
-    return {
-        "workload": "w",
-        "operation": "forward",
-        "threads": 1,
-        "peers": {
-            "op": {"median_ms": op, "equal": equal},
-            "tensorflow": {"median_ms": best, "equal": True},
-            "pytorch": {"unsupported": "no such case"},
-        },
-    }
+@pytest.mark.parametrize("operation", ["forward", "input_grad"])
+def test_the_constant_peer_equals_the_one_with_an_argument(operation, tmp_path, monkeypatch):
+    # The thread pools of a running process cannot be changed.
+    monkeypatch.setattr(stock_peer, "configure", lambda threads: None)
+    case = case_of(tmp_path, operation)
+    constant, argument = op_peer.make(case, True)(), op_peer.make(case, False)()
+    np.testing.assert_array_equal(constant, argument)
+    stock = stock_peer.make(case, False)()
+    assert np.abs(np.subtract(stock, argument)).max() <= case.workload.tolerance(operation)
 
 
-def test_ratio_compares_with_the_best_peer_whose_result_is_right():
-    assert math.isclose(run.ratio(case(2.0, 3.0)), 1.5)
-    assert run.ratio(case(2.0, 3.0, equal=False)) is None
+def test_the_constant_peer_has_no_filter_gradient(tmp_path, monkeypatch):
+    monkeypatch.setattr(stock_peer, "configure", lambda threads: None)
+    with pytest.raises(UnsupportedError, match="no gradient"):
+        op_peer.make(case_of(tmp_path, "filter_grad"), True)
 
 
-def test_the_table_marks_a_wrong_result_and_averages_the_right_ones():
-    table = run.markdown([case(1.0, 4.0), case(1.0, 1.0)], ["op", "tensorflow", "pytorch"])
-    assert "over 2 cases: 2.00" in table
-    assert "(wrong)" in run.markdown([case(1.0, 4.0, equal=False)], ["op"])
+def test_a_case_is_the_same_in_another_process(tmp_path):
+    case = case_of(tmp_path)
+    assert case_from_json(case.to_json()) == case
+    assert not (tmp_path / "output_grad.npy").exists()

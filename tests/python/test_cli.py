@@ -13,7 +13,7 @@ import pytest
 
 import conv_transpose_nd as ct
 from conv_transpose_nd import core
-from conv_transpose_nd.cli import demo, main
+from conv_transpose_nd.cli import bench, demo, main
 
 
 def test_info_prints_the_versions_and_the_cpu_target(capsys: pytest.CaptureFixture[str]) -> None:
@@ -70,3 +70,18 @@ def test_demo_names_the_missing_packages(
     error = capsys.readouterr().err
     assert "needs no_such_package: pip install 'conv-transpose-nd[demo]'" in error
     assert "json" not in error
+
+
+def test_bench_passes_its_options_on(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["bench", "--only", "no_such_workload", "--peers", "core"])
+    assert stop.value.code == 2
+    assert "--only must match a workload's name, got 'no_such_workload'" in capsys.readouterr().err
+
+
+def test_bench_says_where_the_benchmark_lies(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bench, "find_source", lambda folders: None)
+    assert main(["bench"]) == 2
+    assert "the benchmark is in the source tree, in benchmarks/" in capsys.readouterr().err

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from conv_transpose_nd.cli import demo, info
+from conv_transpose_nd.cli import bench, demo, info
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,11 +25,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, module, summary in (
         ("info", info, "versions, ABI, CPU target and threads"),
         ("demo", demo, "train, save, serve and show a super-resolution generator"),
+        ("bench", bench, "speed beside other libraries; bench --help has its options"),
     ):
         command = commands.add_parser(
-            name, help=summary, description=f"{summary[0].upper()}{summary[1:]}."
+            name,
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}.",
+            add_help=module is not bench,
         )
         module.add_arguments(command)
         command.set_defaults(run=module.run)
-    options = parser.parse_args(arguments)
+    options, rest = parser.parse_known_args(arguments)
+    # The benchmark's own parser reads what follows its name.
+    if rest and options.run is not bench.run:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    options.rest = rest
     return int(options.run(options))

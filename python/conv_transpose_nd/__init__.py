@@ -19,7 +19,7 @@ from conv_transpose_nd import sysconfig
 from conv_transpose_nd._versions import show_versions
 
 if TYPE_CHECKING:
-    from conv_transpose_nd import compat, core, keras, nn, weights
+    from conv_transpose_nd import compat, core, keras, nn, saved_model, weights
     from conv_transpose_nd.ops import conv_transpose_nd
     from conv_transpose_nd.replace import replace_tensorflow_ops
 
@@ -30,6 +30,7 @@ __all__ = [
     "keras",
     "nn",
     "replace_tensorflow_ops",
+    "saved_model",
     "show_versions",
     "sysconfig",
     "weights",
@@ -37,7 +38,7 @@ __all__ = [
 
 # What is loaded on demand: functions with the module that has them, and modules.
 _FUNCTIONS = {"conv_transpose_nd": "ops", "replace_tensorflow_ops": "replace"}
-_MODULES = ("compat", "core", "keras", "nn", "ops", "weights")
+_MODULES = ("compat", "core", "keras", "nn", "ops", "saved_model", "weights")
 _WITHOUT_TENSORFLOW = ("core", "weights")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from conv_transpose_nd.cli import bench, demo, info
+from conv_transpose_nd.cli import accelerate, bench, demo, info, to_stock
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ("info", info, "versions, ABI, CPU target and threads"),
         ("demo", demo, "train, save, serve and show a super-resolution generator"),
         ("bench", bench, "speed beside other libraries; bench --help has its options"),
+        ("accelerate", accelerate, "rewrite a SavedModel's stock transposed convolutions"),
+        ("to-stock", to_stock, "rewrite a SavedModel's ops to stock TensorFlow's"),
     ):
         command = commands.add_parser(
             name,

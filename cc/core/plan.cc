@@ -198,6 +198,17 @@ double WinogradCost(const Plan& plan) {
   return cycles * 1.1;
 }
 
+// The pixel-lanes plan keeps some 150 bytes per tap of an axis, and sorts them:
+// a filter of 2^22 positions took it 4 s and 600 MB, for a call of
+// milliseconds.
+bool TapsAreFew(const Plan& plan) {
+  constexpr int64_t kMaxTaps = 1 << 14;
+  for (int a = 0; a < plan.geometry.rank; ++a) {
+    if (plan.geometry.axis[a].filter > kMaxTaps) return false;
+  }
+  return true;
+}
+
 bool IsChannelwise(const Plan& plan) {
   const Gather& gather = plan.gather;
   return gather.depth == 1 && gather.columns == 1 && plan.geometry.groups > 1 &&
@@ -227,8 +238,11 @@ void ChooseGatherFamily(KernelFamily wanted, Plan* plan) {
   }
   double channel_lanes = ChannelLanesCost(*plan);
   Plan pixel_lanes_plan = *plan;
-  PlanPixelLanes(&pixel_lanes_plan);
-  double pixel_lanes = PixelLanesCost(pixel_lanes_plan);
+  double pixel_lanes = 1e300;
+  if (TapsAreFew(*plan)) {
+    PlanPixelLanes(&pixel_lanes_plan);
+    pixel_lanes = PixelLanesCost(pixel_lanes_plan);
+  }
   // A window or the sums of all phases that outgrow a level-2 cache.
   if (pixel_lanes_plan.scratch_bytes > 16 * kScratchBytes) pixel_lanes = 1e300;
   Plan pixel_tiles_plan = *plan;
@@ -245,7 +259,9 @@ void ChooseGatherFamily(KernelFamily wanted, Plan* plan) {
     winograd = WinogradCost(winograd_plan);
   }
   if (wanted == KernelFamily::kChannelLanes) channel_lanes = -1;
-  if (wanted == KernelFamily::kPixelLanes) pixel_lanes = -1;
+  if (wanted == KernelFamily::kPixelLanes && pixel_lanes < 1e300) {
+    pixel_lanes = -1;
+  }
   if (wanted == KernelFamily::kPixelTiles && pixel_tiles < 1e300) {
     pixel_tiles = -1;
   }

@@ -5,12 +5,14 @@
 #define CONV_TRANSPOSE_ND_KERNELS_CONV_TRANSPOSE_ND_OP_H_
 
 #include <memory>
+#include <new>
 #include <string>
 #include <utility>
 
 #include "cc/core/plan.h"
 #include "cc/kernels/cpu/conv_transpose.h"
 #include "cc/kernels/tf_bridge.h"
+#include "tensorflow/core/framework/cancellation.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/platform/mutex.h"
 
@@ -47,7 +49,8 @@ class PackedFilterCache {
     tensorflow::mutex_lock lock(mutex_);
     if (plan_ != plan) {
       packed_ = make();
-      plan_ = plan;
+      // Without memory there is nothing to keep: the next call tries again.
+      plan_ = packed_.NumElements() > 0 ? plan : nullptr;
     }
     return packed_;
   }
@@ -58,19 +61,40 @@ class PackedFilterCache {
   tensorflow::Tensor packed_ TF_GUARDED_BY(mutex_);
 };
 
+// The step that the call belongs to was given up: its session closed or timed
+// out, or another op of it failed.
+inline bool IsCancelled(tensorflow::OpKernelContext* context) {
+  tensorflow::CancellationManager* manager = context->cancellation_manager();
+  return manager != nullptr && manager->IsCancelled();
+}
+
 // What the three ops share: attributes, plan, and the run on validated
 // geometry.
 template <typename Device>
 class ConvTransposeNDKernel : public tensorflow::OpKernel {
  public:
   explicit ConvTransposeNDKernel(tensorflow::OpKernelConstruction* context)
-      : OpKernel(context) {
+      : OpKernel(context),
+        out_of_memory_(absl::ResourceExhaustedError(
+            "no memory for the plan of " + std::string(name()))) {
     OP_REQUIRES_OK(context, ReadAttributes(*context, &attributes_));
     // The filter gradient has no filter, and no such attribute.
     context->GetAttr("filter_is_constant", &filter_is_constant_).IgnoreError();
   }
 
+  // Nothing above catches an exception: one that left here would end the
+  // process. The only one that the core throws is that of operator new.
+  void Compute(tensorflow::OpKernelContext* context) final {
+    try {
+      Call(context);
+    } catch (const std::bad_alloc&) {
+      context->SetStatus(out_of_memory_);
+    }
+  }
+
  protected:
+  virtual void Call(tensorflow::OpKernelContext* context) = 0;
+
   // Resolves, allocates output 0 with the dimensions that `result_dims` names,
   // and runs.
   void RunOn(tensorflow::OpKernelContext* context, Operation operation,
@@ -109,6 +133,8 @@ class ConvTransposeNDKernel : public tensorflow::OpKernel {
                       &workspace));
     operands.result = result->data();
     Device::Run(context, *plan, operands, workspace.data());
+    OP_REQUIRES(context, !IsCancelled(context),
+                absl::CancelledError(std::string(name()) + " was cancelled"));
   }
 
  private:
@@ -133,6 +159,8 @@ class ConvTransposeNDKernel : public tensorflow::OpKernel {
   }
 
   Attributes attributes_;
+  // Made beforehand: there may be no memory for its words then.
+  const absl::Status out_of_memory_;
   bool filter_is_constant_ = false;
   PlanCache plans_;
   PackedFilterCache packed_filters_;
@@ -143,7 +171,7 @@ class ConvTransposeNDOp : public ConvTransposeNDKernel<Device> {
  public:
   using ConvTransposeNDKernel<Device>::ConvTransposeNDKernel;
 
-  void Compute(tensorflow::OpKernelContext* context) override {
+  void Call(tensorflow::OpKernelContext* context) override {
     Shapes shapes{ToDims(context->input(0).shape()),
                   ToDims(context->input(1).shape()),
                   {},
@@ -173,7 +201,7 @@ class ConvTransposeNDInputGradOp : public ConvTransposeNDKernel<Device> {
  public:
   using ConvTransposeNDKernel<Device>::ConvTransposeNDKernel;
 
-  void Compute(tensorflow::OpKernelContext* context) override {
+  void Call(tensorflow::OpKernelContext* context) override {
     Shapes shapes;
     shapes.output = ToDims(context->input(0).shape());
     shapes.filter = ToDims(context->input(1).shape());
@@ -190,7 +218,7 @@ class ConvTransposeNDFilterGradOp : public ConvTransposeNDKernel<Device> {
  public:
   using ConvTransposeNDKernel<Device>::ConvTransposeNDKernel;
 
-  void Compute(tensorflow::OpKernelContext* context) override {
+  void Call(tensorflow::OpKernelContext* context) override {
     Shapes shapes;
     shapes.input = ToDims(context->input(0).shape());
     shapes.output = ToDims(context->input(2).shape());

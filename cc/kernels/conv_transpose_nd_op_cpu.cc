@@ -52,7 +52,19 @@ struct CpuDevice {
 
   static void Run(OpKernelContext* context, const Plan& plan,
                   const Operands& operands, void* workspace) {
-    conv_transpose_nd::Run(plan, operands, workspace, Threads(context));
+    ParallelFor parallel_for = Threads(context);
+    if (IsLong(plan)) {
+      parallel_for.cancelled = [context] { return IsCancelled(context); };
+    }
+    conv_transpose_nd::Run(plan, operands, workspace, parallel_for);
+  }
+
+  // A millisecond or more: what is shorter runs to its end.
+  static bool IsLong(const Plan& plan) {
+    constexpr double kLong = 1 << 24;
+    const int64_t elements = NumElements(plan.geometry.InputDims()) +
+                             NumElements(plan.geometry.OutputDims());
+    return plan.multiply_adds + static_cast<double>(elements) > kLong;
   }
 };
 

@@ -387,13 +387,25 @@ Operation OperationOfName(const std::string& name) {
       name + "'");
 }
 
+// A plan lists the taps of each axis. Here no filter exists that bounds them.
+void CheckTaps(const ConvTransposeGeometry& geometry) {
+  constexpr int64_t kMaxTaps = int64_t{1} << 24;
+  for (int a = 0; a < geometry.rank; ++a) {
+    const int64_t length = geometry.axis[a].filter;
+    if (length <= kMaxTaps) continue;
+    Invalid("filter_shape[" + std::to_string(a) + "] must be <= " +
+            std::to_string(kMaxTaps) + ", got " + std::to_string(length));
+  }
+}
+
 py::dict PlanDict(const Arguments& arguments, const Dims& input,
                   const Dims& filter, const std::optional<Dims>& output_shape,
                   const std::string& operation, const std::string& dtype_name) {
   const DType dtype = DTypeOfName(dtype_name);
-  const Plan plan =
-      PlanFor(OperationOfName(operation),
-              GeometryOf(arguments, input, filter, output_shape, dtype), dtype);
+  const ConvTransposeGeometry geometry =
+      GeometryOf(arguments, input, filter, output_shape, dtype);
+  CheckTaps(geometry);
+  const Plan plan = PlanFor(OperationOfName(operation), geometry, dtype);
   py::dict result;
   result["operation"] = operation;
   result["family"] = KernelFamilyName(plan.family);

@@ -11,6 +11,7 @@
 
 #include "cc/core/geometry.h"
 #include "cc/kernels/tf_bridge.h"
+#include "cc/xla/dynamic.h"
 #include "cc/xla/lowering.h"
 #include "tensorflow/compiler/tf2xla/xla_op_kernel.h"
 #include "tensorflow/compiler/tf2xla/xla_op_registry.h"
@@ -38,6 +39,31 @@ absl::Status ReadChoice(const std::string& device, bool* call_kernels) {
   return absl::OkStatus();
 }
 
+// Reads output_shape, whose values may be bounds where those of input are.
+absl::Status ReadOutputShape(XlaOpKernelContext* context, Dims* values) {
+  const int index = 2;
+  auto constant = context->ConstantInputTensor(index);
+  if (constant.ok())
+    return ReadShapeArgument(*constant, "output_shape", values);
+  TF_ASSIGN_OR_RETURN(const xla::Shape input, context->InputXlaShape(0));
+  std::vector<bool> is_bound;
+  TF_RETURN_IF_ERROR(
+      context->ResolveInputDynamismIntoPredVector(index, &is_bound));
+  for (size_t i = 0; i < is_bound.size(); ++i) {
+    if (!is_bound[i] ||
+        (i < input.dimensions().size() && input.is_dynamic_dimension(i))) {
+      continue;
+    }
+    return absl::InvalidArgumentError(
+        "output_shape[" + std::to_string(i) +
+        "] must be a compile-time constant, for input has a length that is");
+  }
+  TF_ASSIGN_OR_RETURN(const tensorflow::Tensor bounds,
+                      context->ConstantInputTensor(
+                          index, xla::ValueInferenceMode::kUpperBound));
+  return ReadShapeArgument(bounds, "output_shape", values);
+}
+
 // What the three ops share. A subclass says which input is what.
 class ConvTransposeNDXlaKernel : public tensorflow::XlaOpKernel {
  public:
@@ -56,31 +82,35 @@ class ConvTransposeNDXlaKernel : public tensorflow::XlaOpKernel {
     return absl::OkStatus();
   }
 
-  static absl::Status ShapeArgument(XlaOpKernelContext* context, int input,
-                                    const char* name, Dims* values) {
-    TF_ASSIGN_OR_RETURN(const tensorflow::Tensor constant,
-                        context->ConstantInputTensor(input));
-    return ReadShapeArgument(constant, name, values);
-  }
-
-  // inputs: those that Call wants, in its order.
+  // inputs: those that Call wants, in its order. output_shape: the input that
+  // holds it, or -1.
   absl::Status Lower(XlaOpKernelContext* context, const Shapes& shapes,
-                     const std::vector<int>& inputs) {
+                     const std::vector<int>& inputs, int output_shape = -1) {
     Call call{operation_, attributes_.dtype, {}};
     TF_RETURN_IF_ERROR(ToTensorFlow(
         ResolveGeometry(operation_, shapes, attributes_, &call.geometry)));
     std::vector<xla::XlaOp> operands;
-    // A length may be only a bound, which XLA replaces while the program runs.
-    bool is_dynamic = false;
+    bool is_static = true;
     for (int input : inputs) {
       TF_ASSIGN_OR_RETURN(const xla::Shape shape,
                           context->InputXlaShape(input));
-      is_dynamic = is_dynamic || shape.is_dynamic();
+      is_static = is_static && shape.is_static();
       operands.push_back(context->Input(input));
     }
-    context->SetOutput(0, call_kernels_ && !is_dynamic
-                              ? LowerToCall(call, operands)
-                              : LowerToHlo(call, operands));
+    if (is_static) {
+      context->SetOutput(0, call_kernels_ ? LowerToCall(call, operands)
+                                          : LowerToHlo(call, operands));
+      return absl::OkStatus();
+    }
+    DynamicCall dynamic{call, attributes_.padding, operands};
+    xla::XlaOp shape;
+    if (output_shape >= 0) {
+      shape = context->Input(output_shape);
+      dynamic.output_shape = &shape;
+    }
+    dynamic.call_kernels = call_kernels_;
+    TF_ASSIGN_OR_RETURN(const xla::XlaOp result, LowerDynamic(dynamic));
+    context->SetOutput(0, result);
     return absl::OkStatus();
   }
 
@@ -103,15 +133,15 @@ class ConvTransposeNDXlaOp : public ConvTransposeNDXlaKernel {
     Shapes shapes;
     OP_REQUIRES_OK(context, Dimensions(context, 0, &shapes.input));
     OP_REQUIRES_OK(context, Dimensions(context, 1, &shapes.filter));
-    OP_REQUIRES_OK(context,
-                   ShapeArgument(context, 2, "output_shape", &shapes.output));
+    OP_REQUIRES_OK(context, ReadOutputShape(context, &shapes.output));
     std::vector<int> inputs = {0, 1};
     shapes.has_bias = context->num_inputs() == 4;
     if (shapes.has_bias) {
       OP_REQUIRES_OK(context, Dimensions(context, 3, &shapes.bias));
       inputs.push_back(3);
     }
-    OP_REQUIRES_OK(context, Lower(context, shapes, inputs));
+    const int output_shape = shapes.output.empty() ? -1 : 2;
+    OP_REQUIRES_OK(context, Lower(context, shapes, inputs, output_shape));
   }
 };
 
@@ -136,8 +166,10 @@ class ConvTransposeNDFilterGradXlaOp : public ConvTransposeNDXlaKernel {
   void Compile(XlaOpKernelContext* context) override {
     Shapes shapes;
     OP_REQUIRES_OK(context, Dimensions(context, 0, &shapes.input));
-    OP_REQUIRES_OK(context,
-                   ShapeArgument(context, 1, "filter_shape", &shapes.filter));
+    const auto filter_shape = context->ConstantInputTensor(1);
+    OP_REQUIRES_OK(context, filter_shape.status());
+    OP_REQUIRES_OK(context, ReadShapeArgument(*filter_shape, "filter_shape",
+                                              &shapes.filter));
     OP_REQUIRES_OK(context, Dimensions(context, 2, &shapes.output));
     OP_REQUIRES_OK(context, Lower(context, shapes, {0, 2}));
   }

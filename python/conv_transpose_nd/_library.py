@@ -13,7 +13,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.python.framework import op_def_registry
 
-from conv_transpose_nd.sysconfig import get_lib
+from conv_transpose_nd.sysconfig import get_lib, get_xla_lib
 
 REPAIR = "pip install --no-build-isolation --force-reinstall --no-deps conv-transpose-nd"
 _DISTRIBUTIONS = ("tensorflow", "tensorflow-cpu", "tensorflow-rocm", "tf-nightly")
@@ -37,7 +37,7 @@ def load(path: str) -> Any:
     return _open(path, "op library", tf.load_op_library)
 
 
-def load_xla(path: str) -> bool:
+def load_xla(path: str | None) -> bool:
     """Loads the op's XLA kernels from `path`, if they were built. Takes 7 ms.
 
     Returns:
@@ -46,7 +46,7 @@ def load_xla(path: str) -> bool:
     Raises:
       ImportError: if the library is damaged, or was built for another TensorFlow.
     """
-    if not os.path.isfile(path):
+    if path is None:
         return False
     _open(path, "XLA library", tf.load_library)
     return True
@@ -155,4 +155,4 @@ def _same_content(path: str, other: str) -> bool:
 
 
 library = load(get_lib())
-has_xla = load_xla(os.path.join(os.path.dirname(get_lib()), "_conv_transpose_nd_xla.so"))
+has_xla = load_xla(get_xla_lib())

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib
 import os
-import pathlib
 import platform
 import sys
 from types import ModuleType
+
+from conv_transpose_nd import sysconfig
 
 
 def show_versions() -> None:
@@ -31,7 +32,7 @@ def versions() -> dict[str, str]:
         "built for TensorFlow": _attribute(build, "TF_VERSION", "not built"),
         "C++ ABI of the build": _attribute(build, "CXX11_ABI", "not built"),
         "compiler": _attribute(build, "COMPILER", "not built"),
-        "XLA (jit_compile=True)": "yes" if _XLA_LIBRARY.is_file() else "not built",
+        "XLA (jit_compile=True)": "yes" if sysconfig.get_xla_lib() else "not built",
         **_tensorflow(),
         "Python": sys.version.split()[0],
         "NumPy": _attribute(_optional("numpy"), "__version__", "not installed"),
@@ -43,7 +44,6 @@ def versions() -> dict[str, str]:
 
 
 _ENVIRONMENT = "CONV_TRANSPOSE_ND_"
-_XLA_LIBRARY = pathlib.Path(__file__).with_name("_conv_transpose_nd_xla.so")
 
 
 def _tensorflow() -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pathlib
 
-__all__ = ["get_include", "get_lib"]
+__all__ = ["get_include", "get_lib", "get_xla_lib"]
 
 _FOLDER = pathlib.Path(__file__).resolve().parent
 
@@ -17,6 +17,20 @@ def get_lib() -> str:
       'conv_transpose_nd'
     """
     return str(_FOLDER / "_conv_transpose_nd_ops.so")
+
+
+def get_xla_lib() -> str | None:
+    """Returns the path of the library that makes `jit_compile=True` work; None if it was not built.
+
+    A program that loads the op library without this package loads it after that one. Importing this
+    package loads both.
+
+    Example:
+      >>> os.path.basename(ct.sysconfig.get_xla_lib())
+      '_conv_transpose_nd_xla.so'
+    """
+    path = _FOLDER / "_conv_transpose_nd_xla.so"
+    return str(path) if path.is_file() else None
 
 
 def get_include() -> str:

@@ -1,11 +1,14 @@
 """Unmodified programs on this package's op, and on TensorFlow's again afterwards."""
 
+import contextlib
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import conv_transpose_nd as ct
+from conv_transpose_nd import _library
 
 NAMES = ["conv_transpose", "conv1d_transpose", "conv2d_transpose", "conv3d_transpose"]
 
@@ -93,6 +96,27 @@ def test_keras_models(model):
             assert np.max(np.abs(own - other)) < TOLERANCE * max(1, np.max(np.abs(other)))
     assert "ConvTransposeND" not in kinds(model)
     assert "Conv2DBackpropInput" in kinds(model)
+
+
+@pytest.mark.skipif(not _library.has_xla, reason="built without the XLA library")
+def test_keras_layers_are_compiled_with_xla():
+    """Keras says of its own layers that XLA compiles them: it must, with this op in them."""
+    x = np.random.default_rng(1).standard_normal([4, 5, 5, 3]).astype("f")
+    target = np.ones([4, 10, 10, 2], "f")
+    losses = []
+    for block in (contextlib.nullcontext, ct.replace_tensorflow_ops):
+        keras.utils.set_random_seed(5)
+        model = keras.Sequential(
+            [
+                keras.Input([5, 5, 3]),
+                keras.layers.Conv2DTranspose(2, 3, 2, "same", activation="elu"),
+            ]
+        )
+        model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=True)
+        with block():
+            losses.append(model.fit(x, target, epochs=3, verbose=0).history["loss"])
+    # Three steps, each of sums of up to 800 terms.
+    np.testing.assert_allclose(losses[1], losses[0], rtol=3 * 800 * 2.0**-24)
 
 
 def entry_points():

@@ -1,6 +1,8 @@
 """jit_compile=True: as a call of the op's own kernels, and in XLA's own convolution."""
 
-import ml_dtypes
+import pathlib
+import shutil
+
 import numpy as np
 import oracle
 import pytest
@@ -219,18 +221,78 @@ def test_in_a_loop_and_a_branch(path):
         )
 
 
-def test_lengths_that_are_known_as_a_bound_only(path):
-    """A tensor whose length follows from values: XLA pads it, and cuts the result."""
-    w = tf.constant(np.random.default_rng(3).standard_normal([3, 2, 2]).astype("f"))
+# (axis whose length follows from values, padding, stride, dilation, output positions cut off,
+# whether output_shape is given)
+OPEN = [
+    (0, "SAME", 2, 1, 0, True),
+    (0, "VALID", 3, 1, 0, False),
+    (1, "SAME", 2, 1, 0, True),
+    (1, "SAME", 3, 2, 2, True),
+    (1, "SAME_LOWER", 2, 1, 1, True),
+    (1, "SAME_LOWER", 2, 1, 0, False),
+    (1, "VALID", 2, 2, 0, True),
+    (1, [(2, 1)], 3, 1, 0, False),
+    (1, "SAME", 1, 3, 0, False),
+]
 
-    def run(x, keep, w):
-        return tf.reduce_sum(ct.conv_transpose_nd(tf.boolean_mask(x, keep), w, None, 2), [1, 2])
 
-    x = tf.constant(np.random.default_rng(4).standard_normal([4, 5, 2]).astype("f"))
-    keep = tf.constant([True, False, True, True])
-    oracle.assert_within(
-        compiled(run)(x, keep, w), run(x, keep, w).numpy().astype("d"), 120 * 2.0**-24 * 2**4
-    )
+@pytest.mark.parametrize(
+    ("way", "open_axis"), [*(("call", case) for case in OPEN), ("hlo", OPEN[1]), ("hlo", OPEN[6])]
+)
+def test_lengths_that_are_known_as_a_bound_only(way, open_axis, monkeypatch):
+    """After tf.boolean_mask XLA has tensors of the largest length, and the true one beside it."""
+    monkeypatch.setenv("CONV_TRANSPOSE_ND_XLA", way)
+    axis, padding, stride, dilation, less, given = open_axis
+    rng = np.random.default_rng(3)
+    w = tf.constant(rng.standard_normal([4, 3, 2]))
+    bias = tf.constant(rng.standard_normal([3]))
+    if padding == "SAME" or padding == "SAME_LOWER":
+        extra = -less
+    else:
+        pads = 0 if padding == "VALID" else 3
+        extra = 3 * dilation + 1 - stride - pads
+
+    def run(x, w, bias, keep):
+        with tf.GradientTape() as tape:
+            tape.watch([x, w, bias])
+            kept = tf.boolean_mask(x, keep, axis=axis)
+            n, length = tf.shape(kept)[0], tf.shape(kept)[1]
+            shape = tf.stack([n, length * stride + extra, 3]) if given else None
+            options = {"strides": stride, "dilations": dilation, "padding": padding}
+            y = ct.conv_transpose_nd(kept, w, shape, bias=bias, activation="tanh", **options)
+            # One value per place, so that a shift by one is seen.
+            loss = tf.reduce_sum(
+                y * tf.cast(tf.reshape(tf.range(tf.size(y)), tf.shape(y)), y.dtype)
+            )
+        return y, *tape.gradient(loss, [x, w, bias])
+
+    jitted = compiled(run)
+    keeps = ([1, 0, 1, 1, 1, 1], [0, 1, 0, 1, 1, 0], [1] * 6)
+    x = tf.constant(rng.standard_normal([6, 6, 2]))
+    for keep in keeps:
+        keep = tf.constant(keep) > 0
+        # Sums of up to 6 * 24 * 3 terms below 2 ** 10, in float64.
+        for own, other in zip(jitted(x, w, bias, keep), run(x, w, bias, keep), strict=True):
+            oracle.assert_within(own, other.numpy(), 432 * 2.0**10 * 2.0**-53, open_axis)
+
+
+def test_bounds_that_cannot_be_compiled(path):
+    x, w, keep = tf.ones([1, 4, 1]), tf.ones([3, 1, 1]), tf.constant([True, False, True])
+
+    def masked_filter(x, w, keep):
+        return ct.conv_transpose_nd(x, tf.boolean_mask(w, keep))
+
+    def masked_shape(x, w, keep):
+        length = tf.shape(tf.boolean_mask(w, keep))[0]
+        return ct.conv_transpose_nd(x, w, tf.stack([1, length + 5, 1]), 2)
+
+    with pytest.raises(
+        tf.errors.UnimplementedError, match="filter must have a shape that is known"
+    ):
+        compiled(masked_filter)(x, w, keep)
+    message = r"output_shape\[1\] must be a compile-time constant, for input has"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        compiled(masked_shape)(x, w, keep)
 
 
 def test_wrong_use_is_told_in_the_same_words(path):
@@ -309,7 +371,7 @@ def test_after_another_compilation_and_with_any_number_of_threads(run_python, tm
     # All that is ours is the same for any number of threads; tanh's gradient is XLA's, and
     # elementwise.
     assert all(np.array_equal(one[name], four[name]) for name in one.files)
-    assert one["arr_0"].dtype != ml_dtypes.bfloat16
+    assert one["arr_0"].any()
 
 
 def test_clusters_that_tensorflow_forms_by_itself(run_python):
@@ -328,11 +390,29 @@ print(float(run(x, w)))
     np.testing.assert_allclose(value, 8 * (np.e + 1), rtol=8 * 2.0**-23)
 
 
+def test_a_compiled_function_in_a_saved_model(run_python, tmp_path):
+    """Served by a process that has loaded both libraries, and no Python of ours."""
+    module = tf.Module()
+    module.run = tf.function(
+        lambda x: ct.conv_transpose_nd(x, tf.ones([2, 1, 1]), strides=2),
+        input_signature=[tf.TensorSpec([None, None, 1])],
+        jit_compile=True,
+    )
+    tf.saved_model.save(module, str(tmp_path))
+    code = """
+import sys
+import tensorflow as tf
+for library in sys.argv[2:]:
+    tf.load_library(library)
+print(tf.saved_model.load(sys.argv[1]).run(tf.ones([1, 3, 1])).numpy().ravel().tolist())
+assert "conv_transpose_nd" not in sys.modules
+"""
+    libraries = ct.sysconfig.get_lib(), ct.sysconfig.get_xla_lib()
+    assert run_python(code, tmp_path, *libraries).stdout.strip() == str([1.0] * 6)
+
+
 def test_without_the_xla_library(run_python, tmp_path):
     """A build without it works, and says so; XLA itself names the op that it does not know."""
-    import pathlib
-    import shutil
-
     package = pathlib.Path(ct.__file__).parent
     ignored = shutil.ignore_patterns("__pycache__", "*_xla.so")
     shutil.copytree(package, tmp_path / package.name, ignore=ignored)

@@ -40,23 +40,17 @@ class _Expansion:
     def __init__(self, graph: _graph.Graph, node: Any) -> None:
         self.graph, self.node = graph, node
         if node.op != "ConvTransposeND":
-            raise NotExpressibleError(
-                "a gradient: export the forward function, and train before that"
-            )
+            raise NotExpressibleError("a gradient: export the forward function alone")
         self.strides = list(_graph.attribute(node, "strides").list.i)
         self.rank = len(self.strides) - 2
         if self.rank > 3:
             raise NotExpressibleError(f"{self.rank} spatial axes, and no stock op has more than 3")
         self.dtype = tf.as_dtype(_graph.attribute(node, "T").type)
         if self.rank == 3 and self.dtype == tf.int32:
-            raise NotExpressibleError(
-                "int32 with 3 spatial axes, and the stock op has no such kernel"
-            )
+            raise NotExpressibleError("int32 with 3 spatial axes, which the stock op lacks")
         filter_shape = graph.shape(node.input[1])
         if filter_shape is None or None in filter_shape:
-            raise NotExpressibleError(
-                "the shape of its filter is not known while the graph is built"
-            )
+            raise NotExpressibleError("its filter has no static shape")
         self.filter_shape = [int(d or 0) for d in filter_shape]
         self.sizes_given = self._sizes_given()
         self.groups = _graph.attribute(node, "groups").i if "groups" in node.attr else 1

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import pathlib
 import statistics
 import tempfile
+import time
 from typing import Any
-
-import numpy as np
 
 from benchmarks.machine import Machine
 from benchmarks.peers import ORACLE, OURS
 from benchmarks.process import START_SECONDS, Peer
-from benchmarks.workload import Case, Workload
+from benchmarks.workload import Case
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +32,7 @@ def measure(
     case: Case, peers: dict[str, Peer], settings: Settings, machine: Machine
 ) -> dict[str, Any]:
     """All rows of one case. The peers named in `peers`; the oracle always among them."""
+    clock = [time.monotonic()]
     case.write_operands()
     for peer in peers.values():
         peer.send(prepare=case.to_json())
@@ -40,21 +41,24 @@ def measure(
     for name in answers:
         if "first_seconds" in answers[name] and answers[name]["first_seconds"] > settings.limit:
             rows[name] = {"too_slow": f"{answers[name]['first_seconds']:.1f} s for the first call"}
-    ready = {name: peers[name] for name in peers if name not in rows}
-    errors = differences(case.folder, ready)
+    clock.append(time.monotonic())
+    errors = differences(case.folder, {n: p for n, p in peers.items() if n not in rows})
+    rows |= {name: a for name, a in errors.items() if "difference" not in a}
     for peer in peers.values():
         peer.stop()
-    times = take_turns(ready, settings)
+    clock.append(time.monotonic())
+    times, failed = take_turns({n: p for n, p in peers.items() if n not in rows}, settings)
+    rows |= failed
+    clock.append(time.monotonic())
     tolerance = case.workload.tolerance(case.operation, case.dtype)
     for name, values in times.items():
-        # Not <=, which would let NaN pass; a result of another shape differs by infinity.
-        equal = errors.get(name, np.inf) <= tolerance
+        difference = errors[name]["difference"]
         rows[name] = {
             "median_ms": statistics.median(values) * 1e3,
             "min_ms": min(values) * 1e3,
             "calls": len(values),
-            "max_difference": float(errors.get(name, np.inf)),
-            "equal": bool(equal),
+            "max_difference": difference,
+            "equal": difference is not None and difference <= tolerance,
             "peak_bytes": answers[name]["peak_bytes"],
         }
     return {
@@ -66,17 +70,26 @@ def measure(
         "bytes": case.bytes_min,
         "tolerance": tolerance,
         **machine.bound(case),
+        # What the case took: preparing, comparing, taking turns.
+        "wall_seconds": [round(b - a, 2) for a, b in itertools.pairwise(clock)],
         "plan": answers.get(ORACLE, {}).get("plan"),
         "peers": {name: rows[name] for name in peers if name in rows},
     }
 
 
-def take_turns(peers: dict[str, Peer], settings: Settings) -> dict[str, list[float]]:
-    """Times by peer. Whoever has the turn runs, all others stand still."""
+def take_turns(
+    peers: dict[str, Peer], settings: Settings
+) -> tuple[dict[str, list[float]], dict[str, Any]]:
+    """Times by peer, and the rows of those that failed on the way.
+
+    Whoever has the turn runs, all others stand still.
+    """
     times: dict[str, list[float]] = {name: [] for name in peers}
+    failed: dict[str, Any] = {}
     for turn in range(settings.turns):
         for name, peer in peers.items():
-            if turn >= 2 and name not in OURS and _far_behind(name, times, settings):
+            late = turn >= 2 and name not in OURS and _far_behind(name, times, settings)
+            if late or name in failed:
                 continue
             with peer.turn():
                 answer = peer.ask(
@@ -84,8 +97,11 @@ def take_turns(peers: dict[str, Peer], settings: Settings) -> dict[str, list[flo
                     time=settings.seconds / settings.turns,
                     calls=settings.most,
                 )
-            times[name] += answer.get("seconds", [])
-    return {name: values for name, values in times.items() if values}
+            if "seconds" in answer:
+                times[name] += answer["seconds"]
+            else:
+                failed[name] = answer
+    return {name: values for name, values in times.items() if name not in failed}, failed
 
 
 def _far_behind(name: str, times: dict[str, list[float]], settings: Settings) -> bool:
@@ -93,41 +109,17 @@ def _far_behind(name: str, times: dict[str, list[float]], settings: Settings) ->
     return not times[name] or min(times[name]) > settings.far_behind * fastest
 
 
-def differences(folder: pathlib.Path, peers: dict[str, Peer]) -> dict[str, float]:
-    """Largest difference of each peer's result from the oracle's; infinity where shapes differ."""
-    arrays: dict[str, np.ndarray] = {}
-    for name, peer in peers.items():
-        peer.send(result=str(folder / f"{name}.npy"))
-    for name, peer in peers.items():
-        if "ok" in peer.receive(START_SECONDS):
-            arrays[name] = np.load(folder / f"{name}.npy", mmap_mode="r")
-    result = {name: difference(array, arrays.get(ORACLE)) for name, array in arrays.items()}
-    for name in arrays:
-        (folder / f"{name}.npy").unlink()
-    return result
-
-
-def difference(array: np.ndarray, oracle: np.ndarray | None) -> float:
-    """The largest absolute difference; infinity where it is no number, or there is nothing."""
-    if oracle is None or array.shape != oracle.shape:
-        return float("inf")
-    largest = 0.0
-    # In parts: a whole difference of large arrays would need as much memory again.
-    flat, expected = array.reshape(-1), oracle.reshape(-1)
-    for start in range(0, flat.size, 1 << 22):
-        part = np.abs(flat[start : start + (1 << 22)] - expected[start : start + (1 << 22)])
-        if not np.isfinite(part).all():
-            return float("inf")
-        largest = max(largest, float(part.max()))
-    return largest
+def differences(folder: pathlib.Path, peers: dict[str, Peer]) -> dict[str, Any]:
+    """By peer {"difference": largest one from the oracle's result}, None if there is no number."""
+    path = str(folder / "result.npy")
+    if ORACLE in peers:
+        peers[ORACLE].ask(START_SECONDS, result=path)
+    for peer in peers.values():
+        peer.send(compare=path)
+    return {name: peer.receive(START_SECONDS) for name, peer in peers.items()}
 
 
 def operand_folder() -> tempfile.TemporaryDirectory[str]:
     """Where operands and results lie: in memory if the system has a place for that."""
     memory = pathlib.Path("/dev/shm")
     return tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None)
-
-
-def make_case(workload: Workload, operation: str, dtype: str, threads: int, folder: str) -> Case:
-    """A case whose operands will lie in `folder`."""
-    return Case(workload, operation, dtype, threads, pathlib.Path(folder))

@@ -187,3 +187,9 @@ def failures(cases: list[Json]) -> list[str]:
             if peer in OURS and "equal" not in row and not allowed:
                 found.append(f"{name}: {peer} has no result: {next(iter(row.values()), '')}")
     return found
+
+
+def _deviation(row: Json, tolerance: float) -> str:
+    if row["max_difference"] is None:
+        return "has another shape, or elements that are no numbers"
+    return f"differs by {row['max_difference']:.3g} (at most {tolerance:.3g})"

@@ -4,6 +4,7 @@
                                     or {"absent": why}: not installed
 {"time": seconds, "calls": most} -> {"seconds": [...]}
 {"result": path}                -> {"ok": true}: the first call's result as a .npy file
+{"compare": path}               -> {"difference": ...}: of the first call's result from that file
 {"version": true}               -> {"version": ...}
 """
 
@@ -67,8 +68,14 @@ class Worker:
             return self.prepare(command["prepare"])
         if "time" in command:
             return {"seconds": self.time(command["time"], command["calls"])}
+        if "compare" in command:
+            from benchmarks.compare import difference
+
+            if not os.path.exists(command["compare"]):
+                return {"unsupported": "nothing to compare with: core has no result"}
+            oracle = np.load(command["compare"], mmap_mode="r")
+            return {"difference": difference(self.array(), oracle)}
         np.save(command["result"], self.array())
-        self.result = None
         return {"ok": True}
 
     def prepare(self, value: dict[str, Any]) -> dict[str, Any]:

@@ -77,7 +77,6 @@ def test_only_equal_results_count(case, monkeypatch):
     rows = measure.measure(case, several, QUICK, MACHINE)["peers"]
     assert {name for name, row in rows.items() if row["equal"]} == {"core", "right", "rounded"}
     assert all(0 < row["min_ms"] <= row["median_ms"] and row["calls"] for row in rows.values())
-    assert not [path for path in case.folder.iterdir() if path.stem in several]
 
 
 def test_a_peer_without_the_case_or_the_library_says_so(case, monkeypatch):
@@ -204,3 +203,33 @@ def test_scaled_workloads_count_their_flops(row):
     )
     assert 2 * plan["multiply_adds"] == workload.flops
     assert workload.end_pads() == [1, 1]
+
+
+def test_a_peer_that_fails_in_its_turn_gets_no_other(case, monkeypatch):
+    failing = peer_of("failing", monkeypatch, core_peer.make)
+    monkeypatch.setattr(failing.worker, "time", lambda seconds, most: {}["died"])
+    send = failing.send
+
+    def send_or_die(**command):
+        try:
+            send(**command)
+        except KeyError:
+            failing.answer = {"unsupported": "the process died"}
+
+    monkeypatch.setattr(failing, "send", send_or_die)
+    several = {"core": peer_of("core", monkeypatch, core_peer.make), "failing": failing}
+    rows = measure.measure(case, several, QUICK, MACHINE)["peers"]
+    assert rows["failing"] == {"unsupported": "the process died"}
+    assert rows["core"]["equal"]
+
+
+def test_without_the_oracle_nothing_counts(case, monkeypatch):
+    def broken(case, constant):
+        raise RuntimeError("broken")
+
+    several = {
+        "core": peer_of("core", monkeypatch, broken),
+        "right": peer_of("right", monkeypatch, core_peer.make),
+    }
+    rows = measure.measure(case, several, QUICK, MACHINE)["peers"]
+    assert "core has no result" in rows["right"]["unsupported"]

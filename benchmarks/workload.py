@@ -77,13 +77,16 @@ class Workload:
         return [(n - 1) * s + (k - 1) * d + 1 - pad[0] - out for n, out, k, s, d, pad in sizes]
 
     def tolerance(self, operation: str, dtype: str = "float32") -> float:
-        """Bound on the difference of two results: c * eps * 6 * sqrt(terms).
+        """Bound on the difference of two results: eps * (2 * terms + 96 * sqrt(terms)).
 
-        The operands are standard normal, so the terms of a sum have size 1 and add up like a
-        random walk; the largest of 10^8 results lies within 6 standard deviations. c is 16 for
-        sums in the dtype itself, in any order and in a transformed domain, and 4 for the 16-bit
-        dtypes, whose sums are formed in float32: both results are rounded, and a library that adds
-        two partial sums rounds once more.
+        The operands are standard normal, so the terms of a sum have size 1 and partial sums grow
+        like a random walk. Added one by one, each step rounds a sum of size sqrt(i) by at most half
+        an eps of it: together 0.2 * eps * terms, one standard deviation. The largest of 10^8
+        results lies within 6 of them, the difference of two within 6 * sqrt(2): 2 * eps * terms.
+        Sums of blocks, and those in a transformed domain, round values of the result's size, a few
+        times: 16 * eps * 6 * sqrt(terms). Of a 16-bit dtype the sums are formed in float32, and
+        what counts is that both results are rounded, and once more by a library that adds two
+        partial sums: 4 * eps * 6 * sqrt(terms).
         """
         taps = math.prod(self.filter_spatial)
         terms = {
@@ -91,8 +94,9 @@ class Workload:
             "input_grad": taps * self.out_channels // self.groups,
             "filter_grad": self.batch * math.prod(self.in_spatial),
         }[operation]
-        factor = 4 if ITEM_BYTES[dtype] == 2 else 16
-        return factor * 6 * EPSILON[dtype] * math.sqrt(terms)
+        if ITEM_BYTES[dtype] == 2:
+            return 4 * 6 * EPSILON[dtype] * math.sqrt(terms)
+        return EPSILON[dtype] * (2 * terms + 16 * 6 * math.sqrt(terms))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -29,14 +29,14 @@ absl::StatusOr<Tensor> MakeStatic(XlaOp op) {
   xla::XlaBuilder* const builder = op.builder();
   Tensor tensor;
   TF_ASSIGN_OR_RETURN(tensor.shape, builder->GetShape(op));
-  for (int64_t d = 0; d < tensor.shape.dimensions_size(); ++d) {
+  for (size_t d = 0; d < tensor.shape.dimensions().size(); ++d) {
     tensor.lengths.push_back(tensor.IsDynamic(d)
                                  ? xla::GetDimensionSize(op, d)
                                  : Number(builder, tensor.shape.dimensions(d)));
   }
   const xla::Shape places =
       xla::ShapeUtil::MakeShape(xla::S32, tensor.shape.dimensions());
-  for (int64_t d = 0; d < tensor.shape.dimensions_size(); ++d) {
+  for (size_t d = 0; d < tensor.shape.dimensions().size(); ++d) {
     if (!tensor.IsDynamic(d)) continue;
     op = xla::RemoveDynamicDimension(op, d);
     op = xla::Select(xla::Lt(xla::Iota(builder, places, d), tensor.lengths[d]),
@@ -191,7 +191,7 @@ class Lowering {
 
   XlaOp SliceFrom(XlaOp op, int64_t dim, XlaOp begin, int64_t length) const {
     const xla::Shape shape = builder_->GetShape(op).value();
-    std::vector<XlaOp> begins(shape.dimensions_size(), Constant(0));
+    std::vector<XlaOp> begins(shape.dimensions().size(), Constant(0));
     Dims lengths(shape.dimensions().begin(), shape.dimensions().end());
     begins[dim] = begin;
     lengths[dim] = length;

@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -98,8 +99,12 @@ ParallelFor Threads(ffi::ThreadPool& pool) {
                                       const Work& work) {
     const auto loop = std::make_shared<Loop>(total, block, work);
     const int64_t blocks = (total + block - 1) / block;
-    for (int64_t t = 0; t < std::min(threads, blocks - 1); ++t) {
-      pool.Schedule([loop] { loop->Help(); });
+    try {
+      for (int64_t t = 0; t < std::min(threads, blocks - 1); ++t) {
+        pool.Schedule([loop] { loop->Help(); });
+      }
+    } catch (const std::bad_alloc&) {
+      // Those that were scheduled are enough, and so is none.
     }
     loop->Help();
     loop->Wait();
@@ -167,9 +172,9 @@ struct Free {
   void operator()(void* memory) const { std::free(memory); }
 };
 
-ffi::Error Handle(ffi::RemainingArgs arguments,
-                  ffi::Result<ffi::AnyBuffer> result,
-                  ffi::Span<const int64_t> encoded, ffi::ThreadPool pool) {
+ffi::Error Execute(ffi::RemainingArgs arguments,
+                   ffi::Result<ffi::AnyBuffer> result,
+                   ffi::Span<const int64_t> encoded, ffi::ThreadPool& pool) {
   Call call;
   if (!Decode(encoded.begin(), encoded.size(), &call)) {
     return ffi::Error::InvalidArgument(
@@ -203,6 +208,18 @@ ffi::Error Handle(ffi::RemainingArgs arguments,
   }
   Run(*plan, operands, workspace.get(), threads);
   return ffi::Error::Success();
+}
+
+// Nothing above catches an exception: one that left here would end the process.
+ffi::Error Handle(ffi::RemainingArgs arguments,
+                  ffi::Result<ffi::AnyBuffer> result,
+                  ffi::Span<const int64_t> encoded, ffi::ThreadPool pool) {
+  try {
+    return Execute(arguments, result, encoded, pool);
+  } catch (const std::bad_alloc&) {
+    return ffi::Error(ffi::ErrorCode::kResourceExhausted,
+                      "no memory for the plan of conv_transpose_nd");
+  }
 }
 
 XLA_FFI_DEFINE_HANDLER(kHandler, Handle,

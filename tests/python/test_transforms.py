@@ -174,6 +174,19 @@ def test_forward_over_reverse(jit_compile):
     assert_equal(forward_over_reverse(w, v), reverse_over_reverse(w, v))
 
 
+def test_mapped_and_compiled():
+    """The converters' calls, with more groups or a larger batch, go through XLA as any other."""
+    x, w = double(5, [3, 4, 2], [3, 3, 2])
+
+    def jacobians(x, w):
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch([x, w])
+            y = ct.conv_transpose_nd(x, w, strides=2, activation="tanh")
+        return tape.batch_jacobian(y, x), tape.jacobian(y, w)
+
+    assert_equal(tf.function(jacobians, jit_compile=True)(x, w), jacobians(x, w))
+
+
 # --- One step of WGAN-GP, arXiv:1704.00028, whose critic holds the op, too ----------------------
 
 BATCH, LATENT, PENALTY, RATE = 3, 5, 10.0, 0.01

@@ -86,7 +86,9 @@ def test_integers(path, rank):
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
 def test_bias_and_activation(path, dtype):
     rng = np.random.default_rng(5)
-    for activation in ACTIVATIONS:
+    # In HLO the formulas are one text for all types, computed in float32 or float64.
+    few = path == "hlo" and dtype.endswith("float16")
+    for activation in ACTIVATIONS[::3] if few else ACTIVATIONS:
         case = oracle.random_case(rng, 2)
         x, w, dy = operands(rng, case, dtype)
         bias = rng.standard_normal(case.filter_shape[-2] * case.groups).astype(x.dtype)
@@ -333,8 +335,18 @@ import sys, threading
 import numpy as np
 import tensorflow as tf
 tf.config.threading.set_intra_op_parallelism_threads(int(sys.argv[1]))
+tf.config.experimental.enable_op_determinism()
 print(tf.function(lambda x: tf.nn.relu(x) + 1, jit_compile=True)(tf.ones([])).numpy())
 import conv_transpose_nd as ct
+from tensorflow.python.framework import kernels
+
+def devices(op):
+    return {k.device_type for k in kernels.get_registered_kernels_for_op(op).kernel}
+
+jit = {device for device in devices("Relu") if device.endswith("_JIT")}
+assert {"XLA_CPU_JIT", "XLA_GPU_JIT"} <= jit
+for op in ("ConvTransposeND", "ConvTransposeNDInputGrad", "ConvTransposeNDFilterGrad"):
+    assert jit <= devices(op), (op, devices(op))
 
 def gradients(x, w):
     with tf.GradientTape() as tape:

@@ -22,10 +22,10 @@ class Settings:
 
     seconds: float = 0.2  # per peer and case, in all turns together
     turns: int = 5
-    limit: float = 10.0  # of one call: a peer above it is not called again
+    limit: float = 60.0  # to prepare and to call once, beside all others that do so
     most: int = 300  # calls per turn
-    # A peer this many times slower than the fastest gets no third turn.
-    far_behind: float = 3.0
+    # A peer this many times slower than the fastest gets no second turn, and no third one.
+    far_behind: tuple[float, float] = (10.0, 3.0)
 
 
 def measure(
@@ -36,11 +36,10 @@ def measure(
     case.write_operands()
     for peer in peers.values():
         peer.send(prepare=case.to_json())
-    answers = {name: peer.receive(START_SECONDS) for name, peer in peers.items()}
+    answers = {}
+    for name, peer in peers.items():
+        answers[name] = peer.receive(START_SECONDS if name in OURS else settings.limit)
     rows: dict[str, Any] = {name: a for name, a in answers.items() if "ok" not in a}
-    for name in answers:
-        if "first_seconds" in answers[name] and answers[name]["first_seconds"] > settings.limit:
-            rows[name] = {"too_slow": f"{answers[name]['first_seconds']:.1f} s for the first call"}
     clock.append(time.monotonic())
     errors = differences(case.folder, {n: p for n, p in peers.items() if n not in rows})
     rows |= {name: a for name, a in errors.items() if "difference" not in a}
@@ -88,12 +87,11 @@ def take_turns(
     failed: dict[str, Any] = {}
     for turn in range(settings.turns):
         for name, peer in peers.items():
-            late = turn >= 2 and name not in OURS and _far_behind(name, times, settings)
-            if late or name in failed:
+            if name in failed or (turn and _far_behind(name, turn, times, settings)):
                 continue
             with peer.turn():
                 answer = peer.ask(
-                    10 * settings.limit + settings.seconds,
+                    START_SECONDS,
                     time=settings.seconds / settings.turns,
                     calls=settings.most,
                 )
@@ -104,9 +102,11 @@ def take_turns(
     return {name: values for name, values in times.items() if name not in failed}, failed
 
 
-def _far_behind(name: str, times: dict[str, list[float]], settings: Settings) -> bool:
+def _far_behind(name: str, turn: int, times: dict[str, list[float]], settings: Settings) -> bool:
+    if name in OURS:
+        return False
     fastest = min(min(values) for values in times.values() if values)
-    return not times[name] or min(times[name]) > settings.far_behind * fastest
+    return min(times[name]) > settings.far_behind[min(turn, 2) - 1] * fastest
 
 
 def differences(folder: pathlib.Path, peers: dict[str, Peer]) -> dict[str, Any]:

@@ -139,7 +139,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--scaling", action="store_true", help="only: sizes grown thousandfold")
     parser.add_argument("--seconds", type=float, default=0.2, help="per peer and case")
     parser.add_argument("--turns", type=int, default=5, help="that each peer gets per case")
-    parser.add_argument("--limit", type=float, default=10.0, help="seconds of one call, at most")
+    parser.add_argument(
+        "--limit", type=float, default=60.0, help="seconds to prepare a case, at most"
+    )
     parser.add_argument("--json", type=pathlib.Path, help="figures; beside it .md and .svg")
     parser.add_argument("--fresh", action="store_true", help="measure again what the file has")
     options = parser.parse_args(arguments)

@@ -1,6 +1,6 @@
 """A process that runs one peer. Reads commands as JSON lines, writes one JSON line each.
 
-{"prepare": case}               -> {"ok": true, "first_seconds": ..., ...} or {"unsupported": why}
+{"prepare": case}               -> {"ok": true, "peak_bytes": ...} or {"unsupported": why}
                                     or {"absent": why}: not installed
 {"time": seconds, "calls": most} -> {"seconds": [...]}
 {"result": path}                -> {"ok": true}: the first call's result as a .npy file
@@ -89,9 +89,7 @@ class Worker:
             self.module = importlib.import_module(f"benchmarks.peers.{self.info.module}")
             self.call = self.module.make(self.case, self.info.constant)
             before = _reset_peak_memory()
-            start = time.perf_counter()
             self.result = self.call()
-            seconds = time.perf_counter() - start
         except ModuleNotFoundError as error:
             return {"absent": f"{error}; python -m benchmarks.setup installs it"}
         # Whatever a library raises for a case that it lacks: the text says what it was.
@@ -102,7 +100,6 @@ class Worker:
         facts = {"plan": self.module.plan(self.case)} if hasattr(self.module, "plan") else {}
         return {
             "ok": True,
-            "first_seconds": seconds,
             "peak_bytes": max(0, _memory("VmHWM") - before),
             **facts,
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import types
@@ -15,7 +16,7 @@ from benchmarks.process import Peer
 from benchmarks.worker import Worker
 from benchmarks.workload import Case, load_suite
 
-QUICK = measure.Settings(seconds=0.01, turns=3, limit=60.0, most=3)
+QUICK = measure.Settings(seconds=0.01, turns=3, most=3)
 MACHINE = Machine(
     gflops={"float32": 100.0},
     copy=[[1024, 50.0], [1 << 20, 50.0]],
@@ -98,11 +99,30 @@ def test_a_peer_without_the_case_or_the_library_says_so(case, monkeypatch):
     assert found["bound_ms"] == pytest.approx(case.workload.flops / 100.0 * 1e-6)
 
 
-def test_a_peer_above_the_limit_is_called_once(case, monkeypatch):
-    settings = measure.Settings(seconds=0.01, turns=2, limit=1e-9, most=2)
-    several = {"core": peer_of("core", monkeypatch, core_peer.make)}
-    rows = measure.measure(case, several, settings, MACHINE)["peers"]
-    assert "first call" in rows["core"]["too_slow"]
+def test_a_peer_far_behind_gets_fewer_turns():
+    class Timed:
+        """A peer whose calls take a given time."""
+
+        def __init__(self, seconds):
+            self.seconds, self.turns = seconds, 0
+
+        def turn(self):
+            return contextlib.nullcontext()
+
+        def ask(self, limit, **command):
+            self.turns += 1
+            return {"seconds": [self.seconds]}
+
+    several = {name: Timed(s) for name, s in (("fast", 1), ("slow", 4), ("slower", 11), ("op", 99))}
+    times, failed = measure.take_turns(several, measure.Settings(turns=5))
+    assert {name: peer.turns for name, peer in several.items()} == {
+        "fast": 5,
+        "slow": 2,
+        "slower": 1,
+        "op": 5,
+    }
+    assert [len(values) for values in times.values()] == [5, 2, 1, 5]
+    assert not failed
 
 
 def test_a_process_without_its_library_reports_that_it_is_absent(case, tmp_path, monkeypatch):

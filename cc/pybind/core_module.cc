@@ -59,6 +59,24 @@ Dims ShapeOf(const py::array& array) {
   return Dims(array.shape(), array.shape() + array.ndim());
 }
 
+// output_shape or filter_shape: a list, a tuple or an array of integers.
+Dims ReadShape(const char* name, const py::object& argument) {
+  const py::array shape = py::array::ensure(argument);
+  if (!shape) throw py::error_already_set();
+  if (shape.ndim() != 1) {
+    Invalid(std::string(name) + " must have rank 1, got rank " +
+            std::to_string(shape.ndim()));
+  }
+  const char kind = shape.dtype().kind();
+  if (shape.size() > 0 && kind != 'i' && kind != 'u') {
+    Invalid(std::string(name) + " must hold integers below 2^63, got " +
+            std::string(py::str(argument)));
+  }
+  const auto values = py::array_t < int64_t,
+             py::array::c_style | py::array::forcecast > ::ensure(shape);
+  return Dims(values.data(), values.data() + values.size());
+}
+
 py::array Contiguous(const py::array& array) {
   return py::reinterpret_steal<py::array>(
       py::detail::npy_api::get().PyArray_FromAny_(array.ptr(), nullptr, 0, 0,
@@ -130,11 +148,13 @@ void ReadPadding(const PaddingArgument& argument, int rank,
   }
 }
 
-Attributes ReadArguments(const Arguments& arguments, int64_t dims,
-                         DType dtype) {
+// dims: the rank of the argument `name`.
+Attributes ReadArguments(const Arguments& arguments, const char* name,
+                         int64_t dims, DType dtype) {
   if (dims < 3 || dims > kMaxRank + 2) {
-    Invalid("input must have rank 3 to " + std::to_string(kMaxRank + 2) +
-            ", got rank " + std::to_string(dims));
+    Invalid(std::string(name) + " must have rank 3 to " +
+            std::to_string(kMaxRank + 2) + ", got rank " +
+            std::to_string(dims));
   }
   const int rank = static_cast<int>(dims) - 2;
   Attributes attributes;
@@ -244,20 +264,21 @@ void CheckSameDType(const char* name, const py::array& array, DType dtype,
 py::array ConvTranspose(const Arguments& arguments,
                         const py::array& input_argument,
                         const py::array& filter_argument,
-                        const std::optional<Dims>& output_shape,
+                        const py::object& output_shape_argument,
                         const std::optional<py::array>& bias_argument,
                         int num_threads, bool reference) {
   const DType dtype = DTypeOfArray("input", input_argument);
   CheckSameDType("filter", filter_argument, dtype, "input", input_argument);
   const py::array input = Contiguous(input_argument),
                   filter = Contiguous(filter_argument);
-  const Attributes attributes = ReadArguments(arguments, input.ndim(), dtype);
-  Shapes shapes{ShapeOf(input),
-                ShapeOf(filter),
-                output_shape.value_or(Dims()),
-                false,
-                {}};
-  if (output_shape && output_shape->empty()) {
+  const Attributes attributes =
+      ReadArguments(arguments, "input", input.ndim(), dtype);
+  Shapes shapes{ShapeOf(input), ShapeOf(filter), {}, false, {}};
+  const bool output_given = !output_shape_argument.is_none();
+  if (output_given) {
+    shapes.output = ReadShape("output_shape", output_shape_argument);
+  }
+  if (output_given && shapes.output.empty()) {
     Invalid("output_shape must have " + std::to_string(input.ndim()) +
             " values, got 0");
   }
@@ -289,7 +310,7 @@ py::array InputGrad(const Arguments& arguments,
   const py::array output_grad = Contiguous(output_grad_argument);
   const py::array filter = Contiguous(filter_argument);
   const Attributes attributes =
-      ReadArguments(arguments, output_grad.ndim(), dtype);
+      ReadArguments(arguments, "output_grad", output_grad.ndim(), dtype);
   Shapes shapes;
   shapes.filter = ShapeOf(filter);
   shapes.output = ShapeOf(output_grad);
@@ -305,7 +326,8 @@ py::array InputGrad(const Arguments& arguments,
 }
 
 py::array FilterGrad(const Arguments& arguments,
-                     const py::array& input_argument, const Dims& filter_shape,
+                     const py::array& input_argument,
+                     const py::object& filter_shape,
                      const py::array& output_grad_argument, int num_threads,
                      bool reference) {
   const DType dtype = DTypeOfArray("input", input_argument);
@@ -313,10 +335,11 @@ py::array FilterGrad(const Arguments& arguments,
                  input_argument);
   const py::array input = Contiguous(input_argument);
   const py::array output_grad = Contiguous(output_grad_argument);
-  const Attributes attributes = ReadArguments(arguments, input.ndim(), dtype);
+  const Attributes attributes =
+      ReadArguments(arguments, "input", input.ndim(), dtype);
   Shapes shapes;
   shapes.input = ShapeOf(input);
-  shapes.filter = filter_shape;
+  shapes.filter = ReadShape("filter_shape", filter_shape);
   shapes.output = ShapeOf(output_grad);
   ConvTransposeGeometry geometry;
   ThrowIfError(
@@ -342,7 +365,8 @@ ConvTransposeGeometry GeometryOf(const Arguments& arguments, const Dims& input,
                                  const Dims& filter,
                                  const std::optional<Dims>& output_shape,
                                  DType dtype) {
-  const Attributes attributes = ReadArguments(arguments, input.size(), dtype);
+  const Attributes attributes =
+      ReadArguments(arguments, "input_shape", input.size(), dtype);
   const Shapes shapes{input, filter, output_shape.value_or(Dims()), false, {}};
   ConvTransposeGeometry geometry;
   ThrowIfError(ResolveGeometry(Operation::kConvTranspose, shapes, attributes,
@@ -460,7 +484,7 @@ void DefineConvTranspose(py::module_& m, const char* name, bool reference,
   m.def(
       name,
       [reference](const py::array& input, const py::array& filter,
-                  const std::optional<Dims>& output_shape, Steps strides,
+                  const py::object& output_shape, Steps strides,
                   PaddingArgument padding, std::optional<Steps> output_padding,
                   Steps dilations, int64_t groups, std::string data_format,
                   const std::optional<py::array>& bias, std::string activation,
@@ -500,7 +524,7 @@ void DefineFilterGrad(py::module_& m, const char* name, bool reference,
                       const char* doc) {
   m.def(
       name,
-      [reference](const py::array& input, const Dims& filter_shape,
+      [reference](const py::array& input, const py::object& filter_shape,
                   const py::array& output_grad, Steps strides,
                   PaddingArgument padding, Steps dilations, int64_t groups,
                   std::string data_format, int num_threads) {

@@ -5,7 +5,7 @@ import pathlib
 import subprocess
 import sys
 
-MODES = ("eager", "static", "dynamic", "python", "python static", "gradient", "nn")
+MODES = ("eager", "static", "dynamic", "core", "python", "python static", "gradient", "nn")
 _BEYOND_NN = {"groups", "bias", "output_padding"}
 _CHILD = pathlib.Path(__file__).with_name("hazards_child.py")
 
@@ -15,8 +15,15 @@ def modes(call):
     if "only" in call:
         return call["only"]
     if call["op"] != "transpose" or "explicit_paddings" in call or len(call.get("bias", [])) > 1:
-        return MODES[:3]
+        return MODES[:4] if _fits_core(call) else MODES[:3]
     return MODES[:-1] if _BEYOND_NN & set(call) else MODES
+
+
+def _fits_core(call):
+    """The NumPy module takes pairs in the place of padding's name, and one bias."""
+    pads = call.get("explicit_paddings", [])
+    explicit = call.get("padding") == "EXPLICIT"
+    return len(pads) % 2 == 0 and (explicit or not pads) and len(call.get("bias", [])) < 2
 
 
 def outcomes(calls, environment):

@@ -2,8 +2,8 @@
 
 A call is a dict of JSON values: 'op' ('transpose', 'input_grad', 'filter_grad'), the shapes of the
 operands and the attributes of the op. Modes: the op itself ('eager', traced with everything known:
-'static', traced with nothing known: 'dynamic'), the Python function ('python', 'python static'),
-its gradients, and the function of `nn`.
+'static', traced with nothing known: 'dynamic'), the NumPy module ('core'), the Python function
+('python', 'python static'), its gradients, and the function of `nn`.
 """
 
 import json
@@ -50,23 +50,32 @@ def core_attributes(call):
     """The attributes in the form of core.*."""
     given = attributes(call)
     pads = given.pop("explicit_paddings", None)
-    if pads:
+    if pads is not None:
         given["padding"] = list(zip(pads[::2], pads[1::2], strict=True))
     return given
 
 
-def reference(call, operands):
-    """The result by definition."""
+def numpy_core(call, operands, prefix=""):
+    """The result of the NumPy module; prefix "reference_": by definition."""
     given = core_attributes(call)
-    arrays = [v.numpy() for v in tf.nest.flatten(list(operands.values()))]
+    arrays = [np.asarray(v) for v in tf.nest.flatten(list(operands.values()))]
     if call["op"] == "input_grad":
-        return core.reference_input_grad(*arrays, **given)
+        return getattr(core, prefix + "input_grad")(*arrays, **given)
     if call["op"] == "filter_grad":
-        return core.reference_filter_grad(arrays[0], arrays[1].tolist(), arrays[2], **given)
+        function = getattr(core, prefix + "filter_grad")
+        return function(arrays[0], arrays[1].tolist(), arrays[2], **given)
     x, w, shape, *bias = arrays
-    return core.reference_conv_transpose(
-        x, w, output_shape=shape.tolist() or None, bias=bias[0] if bias else None, **given
+    if bias:
+        given["bias"] = bias[0]
+    # To the op an empty output_shape is one to infer.
+    shape = shape.tolist()
+    return getattr(core, prefix + "conv_transpose")(
+        x, w, output_shape=None if shape == [] else shape, **given
     )
+
+
+def reference(call, operands):
+    return numpy_core(call, operands, "reference_")
 
 
 def traced(function, *signature):
@@ -130,6 +139,7 @@ RUN = {
     "eager": lambda call, operands: FUNCTIONS[call["op"]](**operands, **attributes(call)),
     "static": static,
     "dynamic": dynamic,
+    "core": lambda call, operands: tf.constant(numpy_core(call, operands)),
     "python": python,
     "python static": lambda call, operands: traced(lambda: python(call, operands))(),
     "gradient": gradient,

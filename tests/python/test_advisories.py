@@ -224,7 +224,7 @@ CASES = {
     ),
     "too many paddings": (
         explicit([0] * 8),
-        r"explicit_paddings must have 6 values.*got 8",
+        r"explicit_paddings must have 6 values.*got [48]",
     ),
     "no paddings": (
         explicit([]),
@@ -332,7 +332,7 @@ CASES = {
     "filter of another rank": (transpose([1, 4, 3], [3, 3, 2, 3]), "must have (the )?rank"),
     "rank 7": (
         transpose([1] * 9, [1] * 9, [1] * 9),
-        r"strides must have 3 to 8 values.*got 9",
+        r"strides must have 3 to 8 values.*got (rank )?9",
     ),
     "rank 6": (transpose([1, *[2] * 6, 1], [*[2] * 6, 1, 1], strides=1), [1, *[2] * 6, 1]),
     # bias
@@ -358,7 +358,7 @@ CASES = {
         input_grad([1, 2, 2], [3, 2, 5], [1, 1, 1], "VALID"),
         [1, 0, 5],
     ),
-    "input_grad, rank 0": (input_grad([], [3, 3, 2, 3], S2), r"output_grad must have rank 4"),
+    "input_grad, rank 0": (input_grad([], [3, 3, 2, 3], S2), r"output_grad must have rank"),
     "input_grad, filter of rank 0": (input_grad([1, 4, 4, 2], [], S2), r"filter must have rank 4"),
     "input_grad, other channels": (
         input_grad([1, 4, 4, 3], [3, 3, 2, 5], S2),
@@ -422,4 +422,10 @@ def test_hazard(outcomes, name, mode):
     if mode == "static" and "must be >= 0, got -" in expected and "_shape" in expected:
         # TensorFlow reads a constant shape itself before it asks the op's shape function.
         words += "|Invalid value in tensor used for shape: -"
+    if mode == "core":
+        # Pairs, and strides that may be one number, have words of their own.
+        words = words.replace(
+            r"explicit_paddings must have 6 values.*", "padding must have 1 or 3 pairs, "
+        )
+        words = words.replace("strides must have 3 to 8 values", "input must have rank 3 to 8")
     assert re.search(words, outcome["message"]), outcome

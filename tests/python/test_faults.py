@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-# 10^12 multiply-adds: half a minute on one core at 32 per nanosecond. Variables, which no pass folds
-# while the graph is built.
+# 10^12 multiply-adds: half a minute on one core at 32 per nanosecond. Variables, which no pass
+# folds while the graph is built.
 LONG = """
 import json, sys, threading, time
 import numpy as np, tensorflow as tf
@@ -170,8 +170,8 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def starved(run_python):
-    # One arena: a thread's own would need address space of its own. The allocator that oneDNN has
-    # waits ten seconds for memory before it gives up.
+    # One arena: a thread's own would need address space of its own. The allocator that comes with
+    # oneDNN waits ten seconds for memory before it gives up.
     environment = {"MALLOC_ARENA_MAX": "1", "TF_ENABLE_ONEDNN_OPTS": "0"}
     done = run_python(MEMORY, timeout=180, **environment)
     rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]

@@ -13,10 +13,9 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.python.framework import op_def_registry
 
-from conv_transpose_nd.sysconfig import get_lib, get_xla_lib
+from conv_transpose_nd.sysconfig import DISTRIBUTIONS, get_lib, get_xla_lib, shells
 
 REPAIR = "pip install --no-build-isolation --force-reinstall --no-deps conv-transpose-nd"
-_DISTRIBUTIONS = ("tensorflow", "tensorflow-cpu", "tensorflow-rocm", "tf-nightly")
 
 
 def load(path: str) -> Any:
@@ -76,9 +75,13 @@ def build_version() -> str | None:
 def check_version(built_for: str | None, running: str) -> None:
     """Raises ImportError unless a library built for TensorFlow `built_for` fits `running`.
 
+    One of several that the package holds fits if it is there: `sysconfig` has found it then.
+
     The ABI of TensorFlow may change with every minor version, and mostly has. A build without a
     record is left to the dynamic linker.
     """
+    if ".".join(_minor(running)) in shells():
+        return
     if built_for is not None and _minor(built_for) != _minor(running):
         problem = "the op library does not fit the running TensorFlow"
         raise ImportError(_misfit(problem, built_for, running))
@@ -118,7 +121,7 @@ def is_truncated(path: str) -> bool:
 def installed() -> str:
     """The installed distributions of TensorFlow and of this package, with their versions."""
     found = []
-    for name in (*_DISTRIBUTIONS, "conv-transpose-nd"):
+    for name in (*DISTRIBUTIONS, "conv-transpose-nd"):
         try:
             found.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
@@ -127,9 +130,10 @@ def installed() -> str:
 
 
 def _misfit(problem: str, built_for: str | None, running: str | None = None) -> str:
+    built = ", ".join([built_for or "(not recorded)", *sorted(shells())])
     return (
-        f"{problem}. Built for TensorFlow {built_for or '(not recorded)'}, running TensorFlow "
-        f"{running or tf.__version__}; installed: {installed()}. Repair: {REPAIR}"
+        f"{problem}. Built for TensorFlow {built}, running TensorFlow {running or tf.__version__}; "
+        f"installed: {installed()}. Repair: {REPAIR}"
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import node_def_pb2
 
+from conv_transpose_nd import _library
 from conv_transpose_nd.saved_model import _files, _freeze, _graph, _match, _verify
 from conv_transpose_nd.saved_model._report import OpReport, Report
 
@@ -113,8 +114,8 @@ def _rewrite(meta: Any, report: Callable[[str], object], check: bool) -> list[Op
 def _rewrite_one(graph: _graph.Graph, node: Any, compiled: bool, check: bool) -> OpReport:
     op, name = node.op, node.name
     try:
-        if compiled:
-            raise _match.LeftAloneError("its function must be compiled by XLA, which lacks the op")
+        if compiled and not _library.has_xla:
+            raise _match.LeftAloneError("in a function for XLA, which the op was built without")
         found = _match.match(graph, node, check)
     except _match.LeftAloneError as reason:
         return OpReport(graph.name, name, op, False, str(reason))

@@ -41,7 +41,8 @@ find_library(TensorFlow_CC_LIBRARY NAMES libtensorflow_cc.so.2
   PATHS ${TensorFlow_ROOT_DIR} NO_DEFAULT_PATH)
 if(TensorFlow_CC_LIBRARY AND NOT TARGET TensorFlow::xla
     AND EXISTS ${TensorFlow_ROOT_DIR}/include/tensorflow/compiler/tf2xla/xla_op_kernel.h
-    AND EXISTS ${TensorFlow_ROOT_DIR}/include/xla/ffi/api/ffi.h)
+    AND EXISTS ${TensorFlow_ROOT_DIR}/include/xla/ffi/api/ffi.h
+    AND EXISTS ${TensorFlow_ROOT_DIR}/include/xla/hlo/builder/xla_builder.h)
   add_library(TensorFlow::xla SHARED IMPORTED)
   set_target_properties(TensorFlow::xla PROPERTIES
     IMPORTED_LOCATION ${TensorFlow_CC_LIBRARY}

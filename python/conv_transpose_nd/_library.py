@@ -37,7 +37,7 @@ def load(path: str) -> Any:
 
 
 def load_xla(path: str | None) -> bool:
-    """Loads the op's XLA kernels from `path`, if they were built. Takes 7 ms.
+    """Loads the op's XLA kernels from `path`, if they were built. Takes 8 ms.
 
     Returns:
       True if there are any, so that jit_compile=True works.

@@ -29,9 +29,9 @@ def load(path: str) -> Any:
         another copy of it is loaded already.
     """
     built_for = build_version()
+    check_version(built_for, tf.__version__)
     if not os.path.isfile(path):
         raise ImportError(_misfit(f"the op library {path} is missing", built_for), path=path)
-    check_version(built_for, tf.__version__)
     check_single_copy(path)
     return _open(path, "op library", tf.load_op_library)
 

@@ -12,6 +12,7 @@
 #include "cc/core/geometry.h"
 #include "cc/kernels/tf_bridge.h"
 #include "cc/xla/dynamic.h"
+#include "cc/xla/entry_point.h"
 #include "cc/xla/lowering.h"
 #include "tensorflow/compiler/tf2xla/xla_op_kernel.h"
 #include "tensorflow/compiler/tf2xla/xla_op_registry.h"
@@ -35,7 +36,8 @@ absl::Status ReadChoice(const std::string& device, bool* call_kernels) {
     return absl::InvalidArgumentError(std::string(kVariable) +
                                       " must be call or hlo, got " + choice);
   }
-  *call_kernels = choice == "call" && device == tensorflow::DEVICE_CPU_XLA_JIT;
+  *call_kernels = choice == "call" && HasCustomCalls() &&
+                  device == tensorflow::DEVICE_CPU_XLA_JIT;
   return absl::OkStatus();
 }
 

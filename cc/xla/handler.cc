@@ -14,6 +14,7 @@
 
 #include "cc/kernels/cpu/conv_transpose.h"
 #include "cc/xla/call.h"
+#include "cc/xla/entry_point.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace conv_transpose_nd {
@@ -228,7 +229,11 @@ XLA_FFI_DEFINE_HANDLER(kHandler, Handle,
                            .Ret<ffi::AnyBuffer>()
                            .Attr<ffi::Span<const int64_t>>("call")
                            .Ctx<ffi::ThreadPool>());
-XLA_FFI_REGISTER_HANDLER(XLA_FFI_GetApi(), kCallTarget, "Host", kHandler);
+
+[[maybe_unused]] const bool kRegistered =
+    HasCustomCalls() &&
+    ffi::Ffi::RegisterStaticHandler(XLA_FFI_GetApi(), kCallTarget, "Host",
+                                    kHandler) == nullptr;
 
 }  // namespace
 }  // namespace conv_transpose_nd

@@ -17,11 +17,16 @@ import conv_transpose_nd  # noqa: F401  loads the op, on every worker that impor
 
 
 def load(path):
-    """The signature, as a function from a batch to a batch, and the model that it belongs to."""
+    """The signature of a SavedModel, as a function from a batch to a batch."""
     model = tf.saved_model.load(path)
     function = model.signatures["serving_default"]
     (name,) = function.structured_input_signature[1]
-    return model, lambda batch: next(iter(function(**{name: tf.constant(batch)}).values())).numpy()
+
+    def serve(batch):
+        return next(iter(function(**{name: tf.constant(batch)}).values())).numpy()
+
+    serve.model = model  # which owns the variables
+    return serve
 
 
 def write(folder, name, output):
@@ -31,7 +36,7 @@ def write(folder, name, output):
 
 def with_tf_data(path, files, folder, batch=8):
     """Reads ahead in parallel while the op computes with all cores."""
-    _, function = load(path)
+    function = load(path)
     names = tf.data.Dataset.from_tensor_slices(sorted(files))
     read = names.map(
         lambda name: (name, tf.numpy_function(lambda n: np.load(n.decode()), [name], tf.float32)),
@@ -53,7 +58,7 @@ def with_beam(path, files, folder, arguments):
             return load(path)
 
         def run_inference(self, batch, model, inference_args=None):
-            return model[1](np.stack(batch))
+            return model(np.stack(batch))
 
     with beam.Pipeline(options=PipelineOptions(arguments)) as pipeline:
         inputs = pipeline | beam.Create(sorted(files)) | beam.Map(lambda n: (n, np.load(n)))

@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -109,9 +110,21 @@ def assemble(pythons: dict[str, str], work: Path, launcher: str) -> Path:
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / path, copy)
     run(sys.executable, "-c", METADATA, stage, cwd=ROOT)
+    widen_extras(next(stage.glob("*.dist-info/METADATA")), list(pythons))
     run(sys.executable, "-m", "wheel", "pack", stage, "-d", work)
     (wheel,) = work.glob("*.whl")
     return wheel
+
+
+def widen_extras(metadata: Path, minors: list[str]) -> None:
+    """Lets the extras install any TensorFlow that the wheel serves."""
+    ordered = sorted([int(part) for part in minor.split(".")] for minor in minors)
+    (low, high) = ordered[0], ordered[-1]
+    wanted = f">={low[0]}.{low[1]},<{high[0]}.{high[1] + 1}"
+    pattern = r"^(Requires-Dist: tensorflow(?:-cpu)?)\b[^;]*(; extra == .*)$"
+    text, count = re.subn(pattern, rf"\1{wanted}\2", metadata.read_text(), flags=re.MULTILINE)
+    assert count == 2, f"{metadata} has {count} extras with TensorFlow, not 2"
+    metadata.write_text(text)
 
 
 METADATA = """

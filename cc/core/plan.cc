@@ -136,8 +136,9 @@ double PixelLanesCost(const Plan& plan) {
   const double window_elements = lines * CeilDiv(positions, blocks.positions) *
                                  blocks.window * blocks.residues.size() *
                                  CeilDiv(gather.columns, blocks.columns);
+  // Their product may not fit in int64.
   const bool adjacent =
-      gather.source.axis[inner] * gather.axis[inner].source_step == 1;
+      gather.source.axis[inner] == 1 && gather.axis[inner].source_step == 1;
   double cycles = plan.multiply_adds / lanes * padded / positions;
   // Fewer than four rows per shift leave sums waiting for each other.
   cycles /= kPixelLanesRate;

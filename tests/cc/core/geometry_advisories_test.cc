@@ -177,6 +177,18 @@ TEST(GeometryAdvisoriesTest, InferredOutputTooLarge) {
             "output_shape must have at most 2^56 elements, got more");
 }
 
+// Found by fuzzing: 2^43 elements from one position to the next, times 2^31.
+TEST(GeometryAdvisoriesTest, LargestStrideOfManyChannels) {
+  constexpr int64_t kChannels = int64_t{1} << 43;
+  Request request =
+      With(SimpleRequest({1, 1, 1}, {1, kChannels, 1}, {1, 1, kChannels}, 1),
+           {1, kMaxAttribute, 1}, Padding::kSame);
+  const Plan plan = MakePlan(
+      Operation::kInputGrad,
+      testing::GeometryOf(Operation::kInputGrad, request), DType::kFloat, {});
+  EXPECT_GT(plan.units, 0);
+}
+
 // Found by fuzzing: accepted, as the output is empty for its batch is.
 TEST(GeometryAdvisoriesTest, ChannelsTooManyOfAnEmptyOutput) {
   Request request = SimpleRequest({0, 0, 0}, {0, kMaxElements / 2, 0}, {}, 1);

@@ -1,0 +1,214 @@
+"""How far results are from sums in float64, by kernel family, dtype and kind of input.
+
+    python tests/python/numerics.py docs/reliability.md
+
+replaces the table between the markers `<!-- numerics -->` there. TensorFlow and PyTorch have a row
+where they are installed.
+"""
+
+import dataclasses
+import functools
+import math
+import pathlib
+import sys
+
+import numpy as np
+import oracle
+
+from conv_transpose_nd import core
+
+DTYPES = ["float16", "bfloat16", "float32", "float64"]
+FAMILIES = ["channel_lanes", "pixel_lanes", "pixel_tiles", "winograd", "channelwise", "positions"]
+# 4 x 4 taps at stride 2: phases of 2 x 2, which minimal filtering takes too. One group per channel
+# for the depthwise family.
+INPUT, FILTER, STRIDE = [2, 13, 15, 32], [4, 4, 32, 32], 2
+DEPTHWISE = [4, 4, 1, 32]
+
+# Powers of two that input and filter are multiplied by. Large: sums stay finite. Denormal: operands
+# are normal numbers (but for half's), products and sums are not.
+SCALES = {
+    "normal": dict.fromkeys(DTYPES, (0, 0)),
+    "large": {"float16": (4, 4), "bfloat16": (58, 58), "float32": (58, 58), "float64": (500, 500)},
+    "denormal": {
+        "float16": (-10, -12),
+        "bfloat16": (-70, -70),
+        "float32": (-70, -70),
+        "float64": (-530, -530),
+    },
+}
+KINDS = [*SCALES, "NaN and Inf"]
+# The smallest subnormal number of what is stored, and of what sums are kept in.
+TINY = {"float16": 2.0**-24, "bfloat16": 2.0**-133, "float32": 2.0**-149, "float64": 2.0**-1074}
+SUM_TINY = TINY | {"float16": 2.0**-149, "bfloat16": 2.0**-149}
+
+
+@dataclasses.dataclass
+class Problem:
+    """Operands in a dtype, the exact result, and the sum of absolute products."""
+
+    dtype: str
+    depthwise: bool
+    filter_grad: bool
+    x: np.ndarray
+    w: np.ndarray
+    exact: np.ndarray
+    magnitude: np.ndarray
+    terms: int
+
+    def unit(self):
+        """Unit roundoff of the stored type times the absolute sum, or the smallest spacing."""
+        return oracle.STORE[self.dtype] * self.magnitude + TINY[self.dtype]
+
+    def bound(self, family):
+        """What the error may be: rounded additions and products, then the store.
+
+        Products below the smallest normal number are off by the spacing there, each by itself.
+        Minimal filtering sums other products: tests/cc/testing/winograd_error.h. F(3, 2) along both
+        axes grows them 6 * 6 times and adds 4 + 4 roundings.
+        """
+        terms, magnitude = self.terms, self.magnitude
+        if family == "winograd":
+            channels = FILTER[-1]
+            largest = np.max(np.abs(np.float64(self.x))) * np.max(np.abs(np.float64(self.w)))
+            terms, magnitude = channels + 8, magnitude + 36 * channels * largest
+        first = terms * oracle.SUM[self.dtype]
+        total = first * (1 + 2 * first) * magnitude + 36 * terms * SUM_TINY[self.dtype]
+        stored = oracle.STORE[self.dtype] * (np.abs(self.exact) + total)
+        return total + stored + TINY[self.dtype]
+
+
+def problem(dtype, kind, depthwise=False, filter_grad=False):
+    import ml_dtypes
+
+    number = {"bfloat16": ml_dtypes.bfloat16}.get(dtype, dtype)
+    rng = np.random.default_rng(1)
+    groups = 32 if depthwise else 1
+    shape = [INPUT[0], *(STRIDE * n for n in INPUT[1:-1]), 32]
+    w_shape = shape if filter_grad else DEPTHWISE if depthwise else FILTER
+    scales = SCALES.get(kind, SCALES["normal"])[dtype]
+    x, w = (
+        np.ldexp(rng.uniform(-1, 1, s), e).astype(number)
+        for s, e in zip((INPUT, w_shape), scales, strict=True)
+    )
+    if kind == "NaN and Inf":
+        for array, count in ((x, 5), (w, 1)):
+            flat = array.reshape(-1)
+            for value in (math.nan, math.inf, -math.inf):
+                flat[rng.integers(0, flat.size, count)] = value
+    wide = [np.float64(x), np.float64(w)]
+    with np.errstate(all="ignore"):
+        exact, magnitude = (
+            _call("reference_", a, b, groups, filter_grad)
+            for a, b in (wide, [np.abs(v) for v in wide])
+        )
+    terms = math.prod(INPUT[:-1]) if filter_grad else (4 // STRIDE) ** 2 * 32 // groups
+    return Problem(dtype, depthwise, filter_grad, x, w, exact, magnitude, terms)
+
+
+def _call(prefix, x, w, groups, filter_grad):
+    given = {"strides": STRIDE, "groups": groups}
+    if filter_grad:
+        return getattr(core, prefix + "filter_grad")(x, FILTER, w, **given)
+    return getattr(core, prefix + "conv_transpose")(x, w, **given)
+
+
+def of_family(family, kind, dtype):
+    """(problem, result) of a forced family; None where it does not take the dtype."""
+    case = problem(dtype, kind, family == "channelwise", family == "positions")
+    groups = 32 if case.depthwise else 1
+    forced = None if family == "positions" else family
+    core.force_family(forced)
+    try:
+        operation = "filter_grad" if case.filter_grad else "conv_transpose"
+        w_shape = FILTER if case.filter_grad else case.w.shape
+        plan = core.plan(
+            case.x.shape, w_shape, strides=STRIDE, groups=groups, operation=operation, dtype=dtype
+        )
+        if plan["family"] != family:
+            return None
+        return case, np.float64(_call("", case.x, case.w, groups, case.filter_grad))
+    finally:
+        core.force_family(None)
+
+
+def of_op(kind, dtype):
+    import tensorflow as tf
+
+    import conv_transpose_nd as ct
+
+    case = problem(dtype, kind)
+    result = ct.conv_transpose_nd(tf.constant(case.x), tf.constant(case.w), strides=STRIDE)
+    return case, np.float64(result.numpy())
+
+
+def of_tensorflow(kind, dtype):
+    import tensorflow as tf
+
+    case = problem(dtype, kind)
+    result = tf.nn.conv2d_transpose(case.x, case.w, case.exact.shape, STRIDE)
+    return case, np.float64(result.numpy())
+
+
+def of_torch(kind, dtype):
+    import torch
+
+    case = problem(dtype, kind)
+    # Float32 holds every bfloat16 and half.
+    through = np.float64 if dtype == "float64" else np.float32
+    x, w = (torch.tensor(v.astype(through)).to(getattr(torch, dtype)) for v in (case.x, case.w))
+    result = torch.nn.functional.conv_transpose2d(
+        x.permute(0, 3, 1, 2), w.permute(3, 2, 0, 1), stride=STRIDE, padding=1
+    )
+    return case, result.permute(0, 2, 3, 1).to(torch.float64).numpy()
+
+
+def same_kind(result, exact):
+    """Where a result is NaN, Inf, -Inf or finite exactly as the definition has it."""
+    kinds = (np.isnan, np.isposinf, np.isneginf)
+    return np.all([kind(result) == kind(exact) for kind in kinds], axis=0)
+
+
+def cell(kind, outcome):
+    if outcome is None:
+        return "–"
+    case, result = outcome
+    if kind == "NaN and Inf":
+        wrong = np.sum(~same_kind(result, case.exact))
+        return "as defined" if wrong == 0 else f"{wrong} of {result.size} differ"
+    largest = np.max(np.abs(result - case.exact) / case.unit())
+    return f"{largest:.2g}" if np.isfinite(largest) else "not finite"
+
+
+def rows():
+    others = {
+        "the op, in TensorFlow": of_op,
+        "`tf.nn.conv2d_transpose`": of_tensorflow,
+        "PyTorch": of_torch,
+    }
+    runners = {family: functools.partial(of_family, family) for family in FAMILIES} | others
+    for dtype in DTYPES:
+        for name, run in runners.items():
+            try:
+                cells = [cell(kind, run(kind, dtype)) for kind in KINDS]
+            except ImportError:
+                continue
+            if set(cells) != {"–"}:
+                yield [dtype, name, *cells]
+
+
+def table():
+    head = ["dtype", "computed by", *KINDS]
+    lines = [head, ["---"] * len(head), *rows()]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def main(path):
+    text = pathlib.Path(path).read_text(encoding="utf-8")
+    start, rest = text.split("<!-- numerics -->\n", 1)
+    _, end = rest.split("<!-- end of numerics -->", 1)
+    marked = f"<!-- numerics -->\n{table()}\n<!-- end of numerics -->"
+    pathlib.Path(path).write_text(start + marked + end, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

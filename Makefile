@@ -1,4 +1,4 @@
-# make demo, make test, make bench, make bench-peers, make fuzz, make format, make lint, make tidy,
+# make demo, make test, make bench, make bench-peers, make fuzz, make sbom, make format, make lint, make tidy,
 # make clean: each does its own set-up.
 #
 # Needs Python 3.10-3.13 with venv, a C++17 compiler, make, and a package index that pip can reach.
@@ -21,7 +21,7 @@ FUZZ_SECONDS ?= 60
 
 # The op library only fits the TensorFlow it was built against, so it is built against the one here.
 TENSORFLOW ?= tensorflow>=2.21,<2.22
-BUILD_REQUIRES := "scikit-build-core>=0.10" "pybind11>=2.12" "cmake>=3.24" "ninja>=1.11" "numpy>=1.26"
+BUILD_REQUIRES := "numpy>=1.26" -r .ci/requirements-build.txt
 
 NATIVE := CMakeLists.txt pyproject.toml $(shell find cc cmake -type f 2>/dev/null)
 SOURCES := $(NATIVE) README.md LICENSE \
@@ -40,7 +40,7 @@ endif
 # pip's cmake and ninja before the system's.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo bench bench-peers test test-cc test-python fuzz format lint tidy clean
+.PHONY: demo bench bench-peers test test-cc test-python fuzz sbom format lint tidy clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -78,6 +78,11 @@ fuzz: $(VENV)/.build-requires
 	      -print_final_stats=1 -verbosity=0; \
 	  done
 
+# What a release is made of, with the hashes of its libraries.
+sbom: $(VENV)/.package
+	@mkdir -p dist
+	$(BIN)/python .ci/sbom > dist/sbom.json
+
 format: $(VENV)/.lint
 	$(BIN)/clang-format -i $(CXX_FILES)
 	$(BIN)/ruff check --fix python tests benchmarks examples scripts
@@ -104,7 +109,7 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || \
 	  { rm -rf $(VENV); echo "$(PYTHON) has no venv: install it (Debian: python3-venv)"; exit 1; }
 
-$(VENV)/.build-requires: | $(BIN)/python
+$(VENV)/.build-requires: .ci/requirements-build.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet "$(TENSORFLOW)" $(BUILD_REQUIRES)
 	@touch $@
 

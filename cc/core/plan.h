@@ -199,8 +199,13 @@ struct Plan {
   std::string ToString() const;
 };
 
-// wanted: the family to use where it can run this call; kNone lets the
-// estimated cost decide. For tests, which force each family in turn.
+// Filters of more elements fit no address space, and byte counts of their
+// packed form, up to 128 per element, need not fit in int64.
+inline constexpr int64_t kMaxPlannedFilter = int64_t{1} << 47;
+
+// geometry: with a filter of at most kMaxPlannedFilter elements, as one that
+// exists has. wanted: the family to use where it can run this call; kNone lets
+// the estimated cost decide. For tests, which force each family in turn.
 Plan MakePlan(Operation operation, const ConvTransposeGeometry& geometry,
               DType dtype, const TargetInfo& target,
               KernelFamily wanted = KernelFamily::kNone);

@@ -412,13 +412,18 @@ Operation OperationOfName(const std::string& name) {
 }
 
 // A plan lists the taps of each axis. Here no filter exists that bounds them.
-void CheckTaps(const ConvTransposeGeometry& geometry) {
+void CheckFilterCouldExist(const ConvTransposeGeometry& geometry) {
   constexpr int64_t kMaxTaps = int64_t{1} << 24;
   for (int a = 0; a < geometry.rank; ++a) {
     const int64_t length = geometry.axis[a].filter;
     if (length <= kMaxTaps) continue;
     Invalid("filter_shape[" + std::to_string(a) + "] must be <= " +
             std::to_string(kMaxTaps) + ", got " + std::to_string(length));
+  }
+  const int64_t elements = NumElements(geometry.FilterDims());
+  if (elements > kMaxPlannedFilter) {
+    Invalid("filter_shape must have at most 2^47 elements, got " +
+            std::to_string(elements));
   }
 }
 
@@ -428,7 +433,7 @@ py::dict PlanDict(const Arguments& arguments, const Dims& input,
   const DType dtype = DTypeOfName(dtype_name);
   const ConvTransposeGeometry geometry =
       GeometryOf(arguments, input, filter, output_shape, dtype);
-  CheckTaps(geometry);
+  CheckFilterCouldExist(geometry);
   const Plan plan = PlanFor(OperationOfName(operation), geometry, dtype);
   py::dict result;
   result["operation"] = operation;

@@ -136,13 +136,14 @@ bool IsKnown(const Shapes& shapes) {
   return true;
 }
 
-// Plans are made for tensors that exist, so the filter has few positions; all
-// else may be as large as a geometry can be.
+// Plans are made for filters that exist; all else may be as large as a geometry
+// can be.
 void CheckPlans(Operation operation, const ConvTransposeGeometry& geometry,
                 const Shapes& shapes, const Attributes& attributes) {
   for (int a = 0; a < geometry.rank; ++a) {
     if (geometry.axis[a].filter > 64) return;
   }
+  if (NumElements(geometry.FilterDims()) > kMaxPlannedFilter) return;
   for (const TargetInfo& target :
        {TargetInfo{"baseline", 16, 16}, TargetInfo{"avx2", 32, 16},
         TargetInfo{"avx512", 64, 32}}) {

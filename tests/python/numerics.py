@@ -170,7 +170,7 @@ def same_kind(result, exact):
 
 def cell(kind, outcome):
     if outcome is None:
-        return "–"
+        return "n/a"
     case, result = outcome
     if kind == "NaN and Inf":
         wrong = np.sum(~same_kind(result, case.exact))
@@ -192,7 +192,7 @@ def rows():
                 cells = [cell(kind, run(kind, dtype)) for kind in KINDS]
             except ImportError:
                 continue
-            if set(cells) != {"–"}:
+            if set(cells) != {"n/a"}:
                 yield [dtype, name, *cells]
 
 

@@ -70,6 +70,13 @@ def test_a_plan_lists_the_taps_of_a_filter_that_could_exist():
         core.plan([1, 4, 1], [2**40, 1, 1])
 
 
+def test_a_plan_counts_the_bytes_of_a_filter_that_could_exist():
+    """Found by fuzzing: the packed form of 2^56 elements has more bytes than 2^63."""
+    words = r"filter_shape must have at most 2\^47 elements, got 140737488355332"
+    with pytest.raises(ValueError, match=words):
+        core.plan([1, 4, 1], [4, 2**45 + 1, 1])
+
+
 def test_a_plan_of_many_taps_is_made_soon():
     """The pixel-lanes plan of as many taps took 600 MB and 4 s."""
     plan = core.plan([1, 2**22, 1], [2**22, 1, 1], output_shape=[1, 2**22, 1])

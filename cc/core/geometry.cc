@@ -394,6 +394,9 @@ Status ResolveChannels(const Names& names, const Shapes& shapes,
   if (!shapes.has_bias) return OkStatus();
   if (shapes.bias.size() != 1)
     return Invalid("bias must have rank 1, got rank ", shapes.bias.size());
+  if (shapes.bias[0] < kUnknown || shapes.bias[0] > kMaxElements) {
+    return Invalid("bias[0] must be in [0, 2^56], got ", shapes.bias[0]);
+  }
   if (!Merge(geometry->out_channels, shapes.bias[0], &out)) {
     return Invalid("bias must have out_channels ", geometry->out_channels,
                    " values, got ", shapes.bias[0]);

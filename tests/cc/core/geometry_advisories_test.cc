@@ -177,6 +177,21 @@ TEST(GeometryAdvisoriesTest, InferredOutputTooLarge) {
             "output_shape must have at most 2^56 elements, got more");
 }
 
+// Found by fuzzing: out_channels came from the bias alone.
+TEST(GeometryAdvisoriesTest, BiasOfNoLengthAtAll) {
+  Request request = SimpleRequest({1, kUnknown, 1}, {1, kUnknown, 1},
+                                  {1, 246000, kUnknown}, 1);
+  request.shapes.has_bias = true;
+  for (int64_t length : {int64_t{-2}, INT64_MIN / 3, kHuge}) {
+    request.shapes.bias = {length};
+    ConvTransposeGeometry geometry;
+    EXPECT_EQ(InferShapes(Operation::kConvTranspose, request.shapes,
+                          request.attributes, true, &geometry)
+                  .message(),
+              "bias[0] must be in [0, 2^56], got " + std::to_string(length));
+  }
+}
+
 // Found by fuzzing: 2^43 elements from one position to the next, times 2^31.
 TEST(GeometryAdvisoriesTest, LargestStrideOfManyChannels) {
   constexpr int64_t kChannels = int64_t{1} << 43;

@@ -418,6 +418,47 @@ def test_tensorflow_1(tmp_path, frozen):
     close(results[1], results[0], 28, 10.0)
 
 
+def test_tables_assets_and_random_outputs(tmp_path):
+    """A table read from an asset, and a function that draws numbers: not compared, and said so."""
+    (tmp_path / "words.txt").write_text("a\nb\nc\n")
+    module = tf.Module()
+    module.asset = tf.saved_model.Asset(str(tmp_path / "words.txt"))
+    module.table = tf.lookup.StaticHashTable(
+        tf.lookup.TextFileInitializer(
+            module.asset,
+            tf.string,
+            tf.lookup.TextFileIndex.WHOLE_LINE,
+            tf.int64,
+            tf.lookup.TextFileIndex.LINE_NUMBER,
+        ),
+        -1,
+    )
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.string, name="words")])
+    def speak(words):
+        x = tf.one_hot(module.table.lookup(words), 3)
+        shape = tf.stack([tf.shape(x)[0], 8, 5])
+        return tf.nn.conv1d_transpose(x, Forms.array(3, 5, 3), shape, 2)
+
+    @tf.function(input_signature=[tf.TensorSpec([2, 4, 3])])
+    def dropped(x):
+        return tf.nn.dropout(tf.nn.conv1d_transpose(x, Forms.array(3, 5, 3), [2, 8, 5], 2), 0.5)
+
+    module.speak, module.dropped = speak, dropped
+    tf.saved_model.save(module, str(tmp_path / "stock"), signatures=speak)
+    with pytest.raises(ValueError, match="signature serving_default rejects the random inputs"):
+        ct.saved_model.accelerate(tmp_path / "stock", tmp_path / "ours", **QUICK)
+    given = {"serving_default": {"words": [["a", "c", "?", "b"]]}}
+    lines = []
+    ct.saved_model.accelerate(
+        tmp_path / "stock", tmp_path / "ours", inputs=given, seconds=0, report=lines.append
+    )
+    assert "dropped: not compared, for equal inputs give it different outputs" in lines
+    assert (tmp_path / "ours/assets/words.txt").read_text() == "a\nb\nc\n"
+    words = tf.constant([["b", "b", "a", "c"]])
+    close(tf.saved_model.load(str(tmp_path / "ours")).speak(words), speak(words), 9, 16.0)
+
+
 def test_freeze_marks_filters_and_drops_the_variables(stock_models, tmp_path):
     report = ct.saved_model.accelerate(
         stock_models / "vocoder", tmp_path / "frozen", freeze=True, **QUICK

@@ -69,7 +69,8 @@ test-cc: $(VENV)/.test
 fuzz: $(VENV)/.build-requires
 	@sh .ci/libfuzzer || exit 0; set -ex; \
 	  $(BIN)/cmake -S . -B build/fuzz -DCMAKE_CXX_COMPILER=clang++ -DCONV_TRANSPOSE_ND_BUILD_FUZZERS=ON \
-	    -DCONV_TRANSPOSE_ND_BUILD_OP=OFF -DCONV_TRANSPOSE_ND_BUILD_PYTHON=OFF; \
+	    -DCONV_TRANSPOSE_ND_BUILD_OP=OFF -DCONV_TRANSPOSE_ND_BUILD_PYTHON=OFF -DCMAKE_BUILD_TYPE=None \
+	    -DCMAKE_CXX_FLAGS=-O1; \
 	  $(BIN)/cmake --build build/fuzz; \
 	  for run in "geometry 300 1" "conv_transpose 120 3"; do \
 	    set -- $$run; mkdir -p build/fuzz/corpus/$$1; \

@@ -3,8 +3,13 @@
 import re
 
 import hazards
+import numpy as np
 import pytest
+import tensorflow as tf
 from conftest import child_environment
+
+from conv_transpose_nd import core
+from conv_transpose_nd._library import library
 
 BIG = 2**31 - 1
 
@@ -429,3 +434,29 @@ def test_hazard(outcomes, name, mode):
         )
         words = words.replace("strides must have 3 to 8 values", "input must have rank 3 to 8")
     assert re.search(words, outcome["message"]), outcome
+
+
+FLOAT, DOUBLE, LONG = (np.ones([1, 3, 1], t) for t in ("float32", "float64", "int64"))
+
+
+@pytest.mark.parametrize(
+    ("operands", "words"),
+    [
+        ((FLOAT, DOUBLE), "filter must have the dtype of input, float32, got float64"),
+        ((LONG, LONG), "input must have dtype float16, .* or int32, got int64"),
+    ],
+)
+def test_dtypes_of_the_numpy_module(operands, words):
+    for function in (core.conv_transpose, core.reference_conv_transpose):
+        with pytest.raises(ValueError, match=words):
+            function(*operands)
+
+
+@pytest.mark.parametrize("operands", [(FLOAT, DOUBLE), (LONG, LONG)])
+def test_dtypes_of_the_op(operands):
+    """The op definition admits neither: TensorFlow answers, before the op is made."""
+    x, w = map(tf.constant, operands)
+    with pytest.raises((tf.errors.InvalidArgumentError, tf.errors.NotFoundError, TypeError)):
+        library.conv_transpose_nd(
+            input=x, filter=w, output_shape=[], bias=[], strides=[1, 1, 1], padding="SAME"
+        )

@@ -87,12 +87,12 @@ struct Costs {
 constexpr double kChannelLanesRate = 1.85;
 constexpr double kPixelLanesRate = 1.1;
 constexpr double kPixelTilesRate = 1.4;
-constexpr double kWinogradRate = 1.6;
-// Cycles per weight to pack a filter: in a level-2 cache, in a level-3 cache,
-// and from memory into memory that the allocator has just mapped.
+constexpr double kWinogradRate = 2.0;
+// Cycles per weight to pack a filter: into a level-2 cache, a level-3 cache,
+// and memory.
 double PackCycles(double weights) {
   const double bytes = 4 * weights;
-  return bytes <= (1 << 20) ? 0.4 : (bytes <= (6 << 20) ? 1.0 : 3.5);
+  return bytes <= (1 << 20) ? 0.4 : (bytes <= (12 << 20) ? 0.8 : 2.3);
 }
 
 double ChannelLanesCost(const Plan& plan) {
@@ -147,9 +147,11 @@ double PixelLanesCost(const Plan& plan) {
                         gather.columns * plan.geometry.groups;
   // Visiting the sums: once per shift and line.
   cycles += result * (1.0 + 0.1 * PhaseTaps(plan));
+  // Runs of fewer channels than the result has visit its cache lines again.
+  if (blocks.columns < gather.columns) cycles += result * 8.0;
   if (blocks.copy_filter) {
-    cycles +=
-        static_cast<double>(gather.filter_taps) * blocks.filter_tap_stride;
+    cycles += 4.0 * static_cast<double>(gather.filter_taps) *
+              blocks.filter_tap_stride;
   }
   return cycles;
 }
@@ -175,25 +177,29 @@ double WinogradCost(const Plan& plan) {
   const WinogradBlocks& blocks = plan.winograd;
   const int64_t lanes = Lanes(plan);
   const double columns = RoundUp(gather.columns, lanes);
-  double components = 0, transformed = 0;
+  double filter = 0, products = 0, sources = 0, results = 0;
   for (int64_t p = 0; p < plan.phases; ++p) {
     int64_t rest = p;
-    double phase_components = 1, tiles = plan.geometry.batch;
+    double components = 1, classes = 1, tiles = plan.geometry.batch;
     for (int a = plan.geometry.rank - 1; a >= 0; --a) {
       const int64_t count = blocks.axis[a].size();
       const WinogradAxis& axis = blocks.axis[a][rest % count];
       rest /= count;
-      phase_components *= axis.components();
-      tiles *= axis.tiles;
+      components *= axis.components();
+      classes *= static_cast<double>(axis.classes.size());
+      tiles *= static_cast<double>(axis.tiles);
     }
-    components += phase_components;
-    transformed += phase_components * tiles;
+    const double depth = classes * static_cast<double>(blocks.depth);
+    filter += components * depth * columns;
+    products += components * depth * columns * tiles / lanes;
+    sources += components * depth * tiles / lanes;
+    results += components * columns * tiles / lanes;
   }
-  double cycles = transformed * gather.depth * columns / lanes / kWinogradRate;
-  // Per vector and component: transforming the source, and the result.
-  cycles += transformed * (gather.depth + columns) / lanes * 10.0;
-  const double filter = components * gather.depth * columns;
-  cycles += filter * (4 * filter > (1 << 20) ? 3.0 : 1.5);
+  double cycles = products / kWinogradRate;
+  // The transforms, per vector and component.
+  cycles += (sources + results) * 5.0;
+  // Transforming the filter: as packing it, per transformed weight.
+  cycles += filter * 1.3 * PackCycles(filter);
   // Chosen only where it clearly pays: its error is larger than that of direct
   // sums.
   return cycles * 1.1;

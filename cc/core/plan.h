@@ -64,8 +64,12 @@ struct ChannelLanesBlocks {
   bool phases_first = false;  // phases vary fastest among the work units
   int vectors = 2;            // vectors of columns of a register tile
   int64_t panels = 0;         // groups of `vectors` vectors, per group
-  int64_t panel_block = 0;    // panels of a work unit
-  int64_t row_block = 0;      // rows of a work unit
+  // Phases of the innermost axis that read the same source rows (a filter no
+  // longer than its stride): they count as columns, so that a tile writes
+  // whole runs of the result. 1: none.
+  int64_t folded = 1;
+  int64_t panel_block = 0;  // panels of all folded phases, of a work unit
+  int64_t row_block = 0;    // rows of a work unit
   int64_t tap_block = 0;  // taps summed between two visits of the accumulators
   int64_t depth_block = 0;  // depth, likewise
   bool convert_source =
@@ -121,15 +125,30 @@ struct PixelTilesBlocks {
   int64_t depth_block = 0;  // depth held transposed at a time
 };
 
+// Taps of one phase of one axis that read source positions `lowest`, lowest +
+// step * source_step, ...: F(outputs, taps) transforms them together.
+struct WinogradClass {
+  int64_t lowest = 0;
+  std::array<int64_t, 3> filter_index{};  // in source order; -1: no such tap
+};
+
 // One phase of one axis in the transformed domain: F(outputs, taps) computes
-// `outputs` neighbours from outputs + taps - 1 source positions.
+// `outputs` results, `step` positions apart, from outputs + taps - 1 products
+// per class. The products of all classes add up before the one transform back.
+// Taps beyond three, and those of different source residues (an input gradient
+// with strides), make classes of their own.
 struct WinogradAxis {
   int outputs = 1;
   int taps = 1;
-  int64_t lowest = 0;  // source offset of the first tap in source order
-  int64_t tiles = 0;   // tiles of `outputs` positions that cover the phase
+  int64_t step = 1;   // distance of neighbours: the dilation, without strides
+  int64_t tiles = 0;  // tiles of `outputs` results that cover the phase
+  std::vector<WinogradClass> classes;
 
   int components() const { return outputs + taps - 1; }
+  // First position of a tile.
+  int64_t Position(int64_t tile) const {
+    return tile % step + tile / step * outputs * step;
+  }
 };
 
 // Blocks of the winograd family.
@@ -139,11 +158,12 @@ struct WinogradBlocks {
   int64_t panels = 0;       // as for channel_lanes
   int64_t panel_block = 0;  // panels of a work unit
   int64_t tile_block = 0;   // tiles of a work unit
-  int64_t depth_block = 0;  // depth held transformed at a time
+  int64_t depth = 0;        // of one class, in whole vectors
+  int64_t depth_block = 0;  // depth of all classes held transformed at a time
   int64_t max_components = 1;
   int64_t max_tiles = 0;  // tiles of the largest phase
   std::array<std::vector<WinogradAxis>, kMaxRank> axis;  // by phase
-  std::vector<int64_t> first_component;  // of the packed filter, by phase
+  std::vector<int64_t> filter_offset;  // of the packed filter, by phase
 };
 
 // Positions summed between two visits of the accumulators of the filter

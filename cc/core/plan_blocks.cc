@@ -63,25 +63,73 @@ std::vector<SourceLine> MakeLines(const AxisPhases& axis) {
   return result;
 }
 
-// Chooses F(outputs, taps) for one phase of one axis. False where the taps do
-// not read consecutive source positions, or are more than three.
-bool MakeWinogradAxis(const Phase& phase, WinogradAxis* axis) {
-  const int64_t taps = phase.taps.size();
-  if (taps < 1 || taps > 3) return false;
-  axis->taps = static_cast<int>(taps);
-  axis->lowest = phase.taps[0].source_offset;
+// Taps by the residue of the source position that they read, in source order:
+// position of the residue's line -> filter_index.
+using ResidueTaps = std::map<int64_t, std::map<int64_t, int64_t>>;
+
+ResidueTaps SortByResidue(const Phase& phase, int64_t source_step) {
+  ResidueTaps residues;
   for (const Tap& tap : phase.taps) {
-    axis->lowest = std::min(axis->lowest, tap.source_offset);
+    const int64_t line = FloorDiv(tap.source_offset, source_step);
+    residues[tap.source_offset - line * source_step][line] = tap.filter_index;
   }
-  for (const Tap& tap : phase.taps) {
-    if (tap.source_offset - axis->lowest >= taps) return false;
+  return residues;
+}
+
+// The distance of neighbouring taps where it is the same for all, 0 where it is
+// not.
+int64_t TapDistance(const ResidueTaps& residues) {
+  int64_t distance = 1;
+  bool known = false;
+  for (const auto& [residue, lines] : residues) {
+    for (auto next = lines.begin(), tap = next++; next != lines.end();
+         tap = next++) {
+      if (known && next->first - tap->first != distance) return 0;
+      distance = next->first - tap->first;
+      known = true;
+    }
   }
-  // F(3, 2) has 4 products for 6, F(2, 2) has 3 for 4; the edge decides.
-  const bool three =
-      taps == 2 && 4 * CeilDiv(phase.count, 3) < 3 * CeilDiv(phase.count, 2);
-  axis->outputs = taps == 1 ? 1 : (three ? 3 : 2);
-  axis->tiles = CeilDiv(phase.count, axis->outputs);
-  return true;
+  return distance;
+}
+
+WinogradAxis TransformTaps(const ResidueTaps& residues, int64_t source_step,
+                           int64_t count, int64_t step, int outputs, int taps) {
+  WinogradAxis axis;
+  axis.outputs = outputs;
+  axis.taps = taps;
+  axis.step = taps == 1 ? 1 : step;
+  axis.tiles = axis.step * CeilDiv(CeilDiv(count, axis.step), outputs);
+  for (const auto& [residue, lines] : residues) {
+    int filled = taps;
+    for (const auto& [line, filter_index] : lines) {
+      if (filled == taps) {
+        axis.classes.push_back({line * source_step + residue, {-1, -1, -1}});
+        filled = 0;
+      }
+      axis.classes.back().filter_index[filled++] = filter_index;
+    }
+  }
+  return axis;
+}
+
+// Chooses F(outputs, taps) for one phase of one axis: the fewest products.
+WinogradAxis MakeWinogradAxis(const Phase& phase, int64_t source_step) {
+  const ResidueTaps residues = SortByResidue(phase, source_step);
+  const int64_t step = TapDistance(residues);
+  WinogradAxis best =
+      TransformTaps(residues, source_step, phase.count, 1, 1, 1);
+  const auto products = [](const WinogradAxis& axis) {
+    return axis.tiles * axis.components() *
+           static_cast<int64_t>(axis.classes.size());
+  };
+  static constexpr int kForms[][2] = {{2, 2}, {2, 3}, {3, 2}};
+  for (const auto& [outputs, taps] : kForms) {
+    if (step == 0) break;
+    WinogradAxis axis =
+        TransformTaps(residues, source_step, phase.count, step, outputs, taps);
+    if (products(axis) < products(best)) best = std::move(axis);
+  }
+  return best;
 }
 
 }  // namespace
@@ -116,6 +164,18 @@ int64_t PhaseTaps(const Plan& plan) {
   return taps;
 }
 
+// Phases of the axis, if all have the same length and one tap on the same
+// source position each; else 1.
+int64_t FoldablePhases(const AxisPhases& axis) {
+  for (const Phase& phase : axis.phases) {
+    if (phase.count != axis.phases[0].count || phase.taps.size() != 1 ||
+        phase.taps[0].source_offset != axis.phases[0].taps[0].source_offset) {
+      return 1;
+    }
+  }
+  return std::max<int64_t>(1, axis.phases.size());
+}
+
 void PlanChannelLanes(Plan* plan) {
   const Gather& gather = plan->gather;
   ChannelLanesBlocks& blocks = plan->channel_lanes;
@@ -130,8 +190,10 @@ void PlanChannelLanes(Plan* plan) {
   const int64_t taps = PhaseTaps(*plan);
   const int64_t panel_bytes =
       std::max<int64_t>(1, taps * gather.depth) * panel_columns * element;
+  blocks.folded = FoldablePhases(gather.axis[plan->geometry.rank - 1]);
+  const int64_t all_panels = blocks.panels * blocks.folded;
   blocks.panel_block =
-      std::clamp<int64_t>(kFilterBlockBytes / panel_bytes, 1, blocks.panels);
+      std::clamp<int64_t>(kFilterBlockBytes / panel_bytes, 1, all_panels);
   blocks.depth_block = gather.depth;
   blocks.tap_block =
       std::clamp<int64_t>(1024 / blocks.rows, 1, std::max<int64_t>(taps, 1));
@@ -145,8 +207,8 @@ void PlanChannelLanes(Plan* plan) {
                                   panel_columns * blocks.panel_block,
                               blocks.rows);
 
-  plan->units = plan->geometry.groups * plan->phases *
-                CeilDiv(blocks.panels, blocks.panel_block) *
+  plan->units = plan->geometry.groups * (plan->phases / blocks.folded) *
+                CeilDiv(all_panels, blocks.panel_block) *
                 CeilDiv(PhaseRows(*plan), blocks.row_block);
   const int64_t packed_bytes = plan->geometry.groups * blocks.panels *
                                gather.filter_taps * gather.depth *
@@ -249,59 +311,65 @@ void PlanPixelTiles(Plan* plan) {
 
 bool PlanWinograd(Plan* plan) {
   const Gather& gather = plan->gather;
-  WinogradBlocks blocks;
+  const int rank = plan->geometry.rank;
   const int64_t element = AccumulatorBytes(plan->dtype);
   const int64_t lanes = Lanes(*plan);
   if (plan->dtype != DType::kFloat || plan->geometry.groups != 1 ||
-      gather.source.channel != 1 || gather.depth % lanes != 0 ||
-      plan->geometry.rank > 3 || plan->phases > 64) {
+      gather.source.channel != 1 || rank > 3 || plan->phases > 64) {
     return false;
   }
-  for (int a = 0; a < plan->geometry.rank; ++a) {
-    if (gather.axis[a].source_step != 1) return false;
+  WinogradBlocks blocks;
+  bool transforms = false;
+  for (int a = 0; a < rank; ++a) {
     for (const Phase& phase : gather.axis[a].phases) {
-      blocks.axis[a].emplace_back();
-      if (!MakeWinogradAxis(phase, &blocks.axis[a].back())) return false;
+      blocks.axis[a].push_back(
+          MakeWinogradAxis(phase, gather.axis[a].source_step));
+      transforms |= blocks.axis[a].back().taps > 1;
     }
   }
-  int64_t components = 0;
-  for (int64_t p = 0; p < plan->phases; ++p) {
-    int64_t rest = p, phase_components = 1, tiles = plan->geometry.batch;
-    for (int a = plan->geometry.rank - 1; a >= 0; --a) {
-      const int64_t count = blocks.axis[a].size();
-      const WinogradAxis& axis = blocks.axis[a][rest % count];
-      rest /= count;
-      phase_components *= axis.components();
-      tiles *= axis.tiles;
-    }
-    blocks.first_component.push_back(components);
-    components += phase_components;
-    blocks.max_components = std::max(blocks.max_components, phase_components);
-    blocks.max_tiles = std::max(blocks.max_tiles, tiles);
-  }
+  if (!transforms) return false;
   blocks.rows = TileRows(*plan);
   blocks.vectors = gather.columns > lanes ? 2 : 1;
   const int64_t panel_columns = blocks.vectors * lanes;
   blocks.panels = CeilDiv(gather.columns, panel_columns);
   blocks.panel_block = std::min<int64_t>(blocks.panels, 8);
-  blocks.depth_block = std::min<int64_t>(gather.depth, 256);
+  blocks.depth = RoundUp(gather.depth, lanes);
+  int64_t packed = 0, max_depth = 0;
+  for (int64_t p = 0; p < plan->phases; ++p) {
+    int64_t rest = p, components = 1, depth = blocks.depth;
+    int64_t tiles = plan->geometry.batch;
+    for (int a = rank - 1; a >= 0; --a) {
+      const int64_t count = blocks.axis[a].size();
+      const WinogradAxis& axis = blocks.axis[a][rest % count];
+      rest /= count;
+      components *= axis.components();
+      depth *= static_cast<int64_t>(axis.classes.size());
+      tiles *= axis.tiles;
+    }
+    blocks.filter_offset.push_back(packed);
+    packed += components * depth * blocks.panels * panel_columns;
+    blocks.max_components = std::max(blocks.max_components, components);
+    blocks.max_tiles = std::max(blocks.max_tiles, tiles);
+    max_depth = std::max(max_depth, depth);
+  }
+  blocks.depth_block = std::min<int64_t>(max_depth, 256);
   // The transformed source of a unit stays in a level-2 cache; the more tiles,
   // the less often the filter streams past.
   const int64_t tile_bytes =
-      blocks.max_components * blocks.depth_block * element;
+      blocks.max_components * (blocks.depth_block + lanes) * element;
   blocks.tile_block = RoundUp(
       std::clamp<int64_t>(4 * kScratchBytes / tile_bytes, blocks.rows, 48),
       blocks.rows);
   plan->winograd = blocks;
   plan->units = plan->phases * CeilDiv(blocks.max_tiles, blocks.tile_block) *
                 CeilDiv(blocks.panels, blocks.panel_block);
-  plan->packed_bytes = RoundUp(
-      components * blocks.panels * gather.depth * panel_columns * element, 64);
+  plan->packed_bytes = RoundUp(packed * element, 64);
   plan->shared_bytes = BiasBytes(*plan) + plan->packed_bytes;
   plan->scratch_bytes = RoundUp(blocks.tile_block * tile_bytes, 64) +
                         RoundUp(blocks.panel_block * blocks.max_components *
                                     blocks.tile_block * panel_columns * element,
-                                64);
+                                64) +
+                        RoundUp(blocks.depth * element, 64);
   return true;
 }
 

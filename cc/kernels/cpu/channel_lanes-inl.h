@@ -22,6 +22,9 @@ class ChannelLanes {
         packed_filter_(packed_filter),
         scratch_(scratch),
         panel_columns_(blocks_.vectors * kLanes<A>),
+        direct_(StoresVectors(call) &&
+                call.plan.gather.columns % panel_columns_ == 0),
+        stream_(StreamsVectors(call)),
         tiles_(call.plan) {}
 
   int64_t PackUnits() const {
@@ -60,27 +63,30 @@ class ChannelLanes {
   // one group.
   void RunUnit(int64_t unit, int worker) {
     SetScratch(worker);
+    const int64_t all_panels = blocks_.panels * blocks_.folded;
+    const int64_t phases = plan_.phases / blocks_.folded;
     const int64_t panel_blocks =
-        (blocks_.panels + blocks_.panel_block - 1) / blocks_.panel_block;
+        (all_panels + blocks_.panel_block - 1) / blocks_.panel_block;
     const int64_t row_blocks =
-        plan_.units / plan_.geometry.groups / plan_.phases / panel_blocks;
+        plan_.units / plan_.geometry.groups / phases / panel_blocks;
     // Phases that follow each other read the same source rows; row blocks that
     // follow each other read the same part of the filter.
     int64_t phase = 0, row_block = 0;
     if (blocks_.phases_first) {
-      phase = unit % plan_.phases;
-      row_block = unit / plan_.phases % row_blocks;
+      phase = unit % phases;
+      row_block = unit / phases % row_blocks;
     } else {
       row_block = unit % row_blocks;
-      phase = unit / row_blocks % plan_.phases;
+      phase = unit / row_blocks % phases;
     }
-    unit /= row_blocks * plan_.phases;
+    unit /= row_blocks * phases;
     first_panel_ = unit % panel_blocks * blocks_.panel_block;
-    last_panel_ = std::min(first_panel_ + blocks_.panel_block, blocks_.panels);
+    last_panel_ = std::min(first_panel_ + blocks_.panel_block, all_panels);
     group_ = unit / panel_blocks;
-    tiles_.SetPhase(phase);
+    tiles_.SetPhase(phase * blocks_.folded);
     RunRows(row_block * blocks_.row_block,
             std::min(tiles_.rows(), (row_block + 1) * blocks_.row_block));
+    if (stream_) FinishStreams();
   }
 
  private:
@@ -118,8 +124,7 @@ class ChannelLanes {
 
   // One register tile of rows, for all panels of the unit.
   void RunTile(int64_t count, int tile_rows) {
-    const int64_t tile_elements = tile_rows * panel_columns_;
-    bool accumulate = false;
+    bool accumulate = false, stored = false;
     for (int64_t depth = 0; depth < gather_.depth;
          depth += blocks_.depth_block) {
       const int64_t depths =
@@ -129,23 +134,77 @@ class ChannelLanes {
             tap, std::min(tap + blocks_.tap_block, tiles_.taps()), tile_rows,
             filter_taps_, offsets_);
         PointToRows(taps, tile_rows, depth, depths);
+        // Sums that are complete after one visit need no buffer.
+        stored = direct_ && depths == gather_.depth && taps > 0 &&
+                 tiles_.taps() <= blocks_.tap_block && !tiles_.touched_border();
+        PointToSums(tile_rows, stored);
         for (int64_t panel = first_panel_; panel < last_panel_; ++panel) {
-          const A* filter =
-              packed_filter_ + ((group_ * blocks_.panels + panel) *
-                                    gather_.filter_taps * gather_.depth +
-                                depth) *
-                                   panel_columns_;
-          Multiply(tile_rows, taps, depths, filter, accumulate,
-                   tile_ + (panel - first_panel_) * tile_elements);
+          Multiply(tile_rows, taps, depths, FilterPanel(panel, depth),
+                   TileOf(panel, tile_rows, accumulate, stored));
         }
         accumulate = true;
       }
     }
+    if (stored) return;
     if (!accumulate) {
-      std::fill(tile_, tile_ + (last_panel_ - first_panel_) * tile_elements,
-                A(0));
+      std::fill(
+          tile_,
+          tile_ + (last_panel_ - first_panel_) * tile_rows * panel_columns_,
+          A(0));
     }
-    StoreTile(count, tile_elements);
+    StoreTile(count, tile_rows * panel_columns_);
+  }
+
+  // Rows of the tile in the buffer, or in the result.
+  void PointToSums(int tile_rows, bool stored) {
+    for (int r = 0; r < tile_rows; ++r) {
+      sums_[r] = tile_ + r * panel_columns_;
+      if constexpr (std::is_same_v<T, A>) {
+        if (stored) sums_[r] = call_.result + tiles_.result_offset(r);
+      }
+    }
+  }
+
+  TileRows<A> TileOf(int64_t panel, int tile_rows, bool accumulate,
+                     bool stored) const {
+    if (!stored) {
+      return {sums_, (panel - first_panel_) * tile_rows * panel_columns_,
+              accumulate};
+    }
+    const int64_t channel =
+        group_ * gather_.columns + panel % blocks_.panels * panel_columns_;
+    return {sums_,
+            channel + FoldOffset(panel),
+            false,
+            call_.bias == nullptr ? nullptr : call_.bias + channel,
+            plan_.geometry.activation == Activation::kRelu,
+            stream_};
+  }
+
+  // From the first folded phase's result positions to those of a panel.
+  int64_t FoldOffset(int64_t panel) const {
+    if (blocks_.folded == 1) return 0;
+    return (FoldedPhase(panel).first - FoldedPhase(0).first) *
+           gather_.result.axis[plan_.geometry.rank - 1];
+  }
+
+  // The phase of the innermost axis that a panel of the unit belongs to.
+  const Phase& FoldedPhase(int64_t panel) const {
+    return gather_.axis[plan_.geometry.rank - 1].phases[panel / blocks_.panels];
+  }
+
+  // Where a panel of the unit begins: filter_taps_ count from the first folded
+  // phase's tap.
+  const A* FilterPanel(int64_t panel, int64_t depth) const {
+    int64_t tap = 0;
+    if (blocks_.folded > 1) {
+      tap = FoldedPhase(panel).taps[0].filter_index -
+            FoldedPhase(0).taps[0].filter_index;
+    }
+    const int64_t index = group_ * blocks_.panels + panel % blocks_.panels;
+    return packed_filter_ +
+           ((index * gather_.filter_taps + tap) * gather_.depth + depth) *
+               panel_columns_;
   }
 
   // Source offsets -> row pointers, widened or gathered where the rows cannot
@@ -170,32 +229,41 @@ class ChannelLanes {
   }
 
   void Multiply(int tile_rows, int64_t taps, int64_t depths, const A* filter,
-                bool accumulate, A* tile) const {
+                const TileRows<A>& to) const {
     WithTile(tile_rows, blocks_.vectors, [&](auto rows, auto vectors) {
       MultiplyRows<A, rows(), vectors()>(row_pointers_, filter_taps_, taps,
-                                         depths, filter, accumulate, tile);
+                                         depths, filter, to);
     });
   }
 
   void StoreTile(int64_t count, int64_t tile_elements) const {
     const int64_t group_channel = group_ * gather_.columns;
     for (int64_t r = 0; r < count; ++r) {
-      T* result = call_.result + tiles_.result_offset(r);
       for (int64_t panel = first_panel_; panel < last_panel_; ++panel) {
         A* sums =
             tile_ + (panel - first_panel_) * tile_elements + r * panel_columns_;
-        const int64_t column = panel * panel_columns_;
+        const int64_t column = panel % blocks_.panels * panel_columns_;
         const int64_t columns =
             std::min(panel_columns_, gather_.columns - column);
-        if (tiles_.touched_border() && AnyNaN(sums, columns) &&
-            call_.NeedsRepair()) {
-          for (int64_t c = 0; c < columns; ++c) {
-            if (sums[c] == sums[c]) continue;
-            sums[c] = ExactSum(call_, tiles_.PositionOf(r), group_, column + c);
-          }
-        }
-        StoreColumns(call_, sums, columns, group_channel + column, result);
+        if (tiles_.touched_border()) RepairRow(r, panel, column, columns, sums);
+        StoreColumns(
+            call_, sums, columns, group_channel + column,
+            call_.result + tiles_.result_offset(r) + FoldOffset(panel));
       }
+    }
+  }
+
+  // Replaces NaN that came from zeros beyond the border.
+  void RepairRow(int64_t row, int64_t panel, int64_t column, int64_t columns,
+                 A* sums) const {
+    if (!AnyNaN(sums, columns) || !call_.NeedsRepair()) return;
+    Position position = tiles_.PositionOf(row);
+    if (blocks_.folded > 1) {
+      position.phase[plan_.geometry.rank - 1] = &FoldedPhase(panel);
+    }
+    for (int64_t c = 0; c < columns; ++c) {
+      if (sums[c] == sums[c]) continue;
+      sums[c] = ExactSum(call_, position, group_, column + c);
     }
   }
 
@@ -206,6 +274,8 @@ class ChannelLanes {
   const A* packed_filter_;
   char* scratch_;
   const int64_t panel_columns_;
+  const bool direct_;  // complete sums go to the result at once
+  const bool stream_;
   RowTiles tiles_;
 
   // The unit at hand.
@@ -216,6 +286,7 @@ class ChannelLanes {
   A* zeros_ = nullptr;
   A* converted_ = nullptr;
   A* tile_ = nullptr;
+  A* sums_[16];
 };
 
 template <typename T>

@@ -21,7 +21,7 @@
 #include "cc/kernels/cpu/conv_transpose.h"
 #include "cc/kernels/cpu/target.h"
 
-#ifdef CT_HAS_F16C
+#if defined(__x86_64__)
 #include <immintrin.h>
 #endif
 
@@ -53,6 +53,8 @@ inline int64_t RoundUp64(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 #include "cc/kernels/cpu/channel_lanes-inl.h"
 #include "cc/kernels/cpu/pixel_lanes-inl.h"
 #include "cc/kernels/cpu/pixel_tiles-inl.h"
+#include "cc/kernels/cpu/minimal_filter-inl.h"
+#include "cc/kernels/cpu/winograd_pack-inl.h"
 #include "cc/kernels/cpu/winograd-inl.h"
 #include "cc/kernels/cpu/channelwise-inl.h"
 #include "cc/kernels/cpu/positions-inl.h"

@@ -123,4 +123,50 @@ void StoreColumns(const GatherCall<T>& call, Compute<T>* sums, int64_t count,
     result[c * step] = FromCompute<T>(activation, sums[c]);
 }
 
+// True where whole vectors of sums can be stored as they are.
+template <typename T>
+inline bool StoresVectors(const GatherCall<T>& call) {
+  const Activation activation = call.plan.geometry.activation;
+  return std::is_same_v<T, Compute<T>> &&
+         call.plan.gather.result.channel == 1 &&
+         (activation == Activation::kNone || activation == Activation::kRelu);
+}
+
+// A result of this size is in no cache any more when someone reads it: it is
+// written past them, for its lines would be fetched from memory before they are
+// overwritten. 5 % faster on 67 MB.
+inline constexpr int64_t kStreamBytes = int64_t{32} << 20;
+
+template <typename T>
+inline bool StreamsVectors(const GatherCall<T>& call) {
+  const ConvTransposeGeometry& geometry = call.plan.geometry;
+  const bool forward = call.plan.operation == Operation::kConvTranspose;
+  const int64_t channels =
+      forward ? geometry.out_channels : geometry.in_channels;
+  const int64_t bytes =
+      NumElements(forward ? geometry.OutputDims() : geometry.InputDims()) *
+      static_cast<int64_t>(sizeof(T));
+  const auto address = reinterpret_cast<uintptr_t>(call.result);
+  return StoresVectors(call) && bytes > kStreamBytes &&
+         (address | (channels * sizeof(T))) % CT_VECTOR_BYTES == 0;
+}
+
+// Adds the bias, activates and stores one vector from `channel` on, where
+// StoresVectors.
+template <typename T>
+inline void StoreVector(const GatherCall<T>& call, Vec<Compute<T>> sum,
+                        int64_t channel, bool stream, T* result) {
+  if constexpr (std::is_same_v<T, Compute<T>>) {
+    if (call.bias != nullptr) sum += Load(call.bias + channel);
+    if (call.plan.geometry.activation == Activation::kRelu) {
+      sum = sum < T(0) ? Vec<T>{} : sum;
+    }
+    if (stream) {
+      Stream(result + channel, sum);
+    } else {
+      Store(result + channel, sum);
+    }
+  }
+}
+
 #endif  // CONV_TRANSPOSE_ND_KERNELS_CPU_GATHER_INL_H_

@@ -3,6 +3,10 @@
 #ifndef CONV_TRANSPOSE_ND_KERNELS_CPU_MICROKERNEL_INL_H_
 #define CONV_TRANSPOSE_ND_KERNELS_CPU_MICROKERNEL_INL_H_
 
+// A register tile is a function of its own: inlined into a large one, GCC 12
+// keeps a vector of weights on the stack, which halves the speed.
+#define CT_NOINLINE __attribute__((noinline))
+
 // Tiles of 12, 8, 6, 4, 2 and 1 rows are compiled; the next smaller one.
 inline int SmallerTile(int rows) {
   return rows == 12 ? 8 : rows == 6 ? 4 : rows / 2;
@@ -34,19 +38,37 @@ inline void WithTile(int rows, int vectors, const Run& run) {
   }
 }
 
-// tile[r][c] (+)= sum over t < taps, d < depth of rows[t * kRows + r][d] *
+// Where a register tile of rows of vectors goes. Either to be added to later,
+// or as a part of the result: on top of the bias, activated.
+template <typename A>
+struct TileRows {
+  A* const* rows;
+  int64_t offset = 0;       // of the tile's first column in each row
+  bool accumulate = false;  // start from what the rows hold
+  const A* bias = nullptr;  // or from this, where there is one
+  bool relu = false;
+  bool stream = false;  // past the caches; rows on a boundary of the vector
+};
+
+// to[r][c] = sum over t < taps, d < depth of rows[t * kRows + r][d] *
 // panel_t[d][c], where panel_t = panel + tap_offsets[t] and a panel row holds
-// kVectors vectors. accumulate: start from the tile's contents instead of zero.
+// kVectors vectors.
 template <typename A, int kRows, int kVectors>
-void MultiplyRows(const A* const* rows, const int64_t* tap_offsets,
-                  int64_t taps, int64_t depth, const A* panel, bool accumulate,
-                  A* tile) {
-  constexpr int kWidth = kVectors * kLanes<A>;
+CT_NOINLINE void MultiplyRows(const A* const* rows, const int64_t* tap_offsets,
+                              int64_t taps, int64_t depth, const A* panel,
+                              const TileRows<A>& to) {
   Vec<A> sums[kRows][kVectors];
-  for (int r = 0; r < kRows; ++r) {
+  if (to.accumulate) {
+    for (int r = 0; r < kRows; ++r) {
+      for (int v = 0; v < kVectors; ++v) {
+        sums[r][v] = Load(to.rows[r] + to.offset + v * kLanes<A>);
+      }
+    }
+  } else {
     for (int v = 0; v < kVectors; ++v) {
-      sums[r][v] =
-          accumulate ? Load(tile + r * kWidth + v * kLanes<A>) : Vec<A>{};
+      sums[0][v] =
+          to.bias != nullptr ? Load(to.bias + v * kLanes<A>) : Vec<A>{};
+      for (int r = 1; r < kRows; ++r) sums[r][v] = sums[0][v];
     }
   }
   for (int64_t t = 0; t < taps; ++t) {
@@ -58,7 +80,7 @@ void MultiplyRows(const A* const* rows, const int64_t* tap_offsets,
 #pragma GCC unroll 8
       for (int v = 0; v < kVectors; ++v)
         weights[v] = Load(filter + v * kLanes<A>);
-      filter += kWidth;
+      filter += kVectors * kLanes<A>;
 #pragma GCC unroll 16
       for (int r = 0; r < kRows; ++r) {
         const A value = row[r][d];
@@ -67,17 +89,31 @@ void MultiplyRows(const A* const* rows, const int64_t* tap_offsets,
       }
     }
   }
+  if (to.relu) {
+    for (int r = 0; r < kRows; ++r) {
+      for (int v = 0; v < kVectors; ++v) {
+        sums[r][v] = sums[r][v] < A(0) ? Vec<A>{} : sums[r][v];
+      }
+    }
+  }
   for (int r = 0; r < kRows; ++r) {
-    for (int v = 0; v < kVectors; ++v)
-      Store(tile + r * kWidth + v * kLanes<A>, sums[r][v]);
+    for (int v = 0; v < kVectors; ++v) {
+      A* p = to.rows[r] + to.offset + v * kLanes<A>;
+      if (to.stream) {
+        Stream(p, sums[r][v]);
+      } else {
+        Store(p, sums[r][v]);
+      }
+    }
   }
 }
 
 // sums[r][p] += sum over d < depth of filter[r][d] * window[d * step + p],
 // p < kVectors vectors.
 template <typename A, int kRows, int kVectors>
-void MultiplyWindow(const A* const* filter, int64_t depth, const A* window,
-                    int64_t step, A* const* sums, int64_t position) {
+CT_NOINLINE void MultiplyWindow(const A* const* filter, int64_t depth,
+                                const A* window, int64_t step, A* const* sums,
+                                int64_t position) {
   Vec<A> acc[kRows][kVectors];
   const A* row[kRows];
   for (int r = 0; r < kRows; ++r) {
@@ -111,8 +147,9 @@ void MultiplyWindow(const A* const* filter, int64_t depth, const A* window,
 // tile[r][c] += sum over p < positions of left[p][row + r] * right[p][c], c <
 // kVectors vectors; rows of the tile are tile_stride apart.
 template <typename A, int kRows, int kVectors>
-void MultiplyPositions(const A* const* left, int64_t row, const A* const* right,
-                       int64_t positions, A* tile, int64_t tile_stride) {
+CT_NOINLINE void MultiplyPositions(const A* const* left, int64_t row,
+                                   const A* const* right, int64_t positions,
+                                   A* tile, int64_t tile_stride) {
   Vec<A> sums[kRows][kVectors];
   for (int r = 0; r < kRows; ++r) {
     for (int v = 0; v < kVectors; ++v) {

@@ -43,35 +43,31 @@ class RowTiles {
   // Takes `count` rows as a tile of tile_rows; rows beyond the last repeat it:
   // computed, not stored.
   void Take(int64_t count, int tile_rows) {
-    first_ = next_;
+    count_ = static_cast<int>(count);
+    runs_ = 0;
     touched_border_ = false;
-    one_line_ = first_.j[inner_] + tile_rows <= phase_[inner_]->count &&
-                count == tile_rows;
-    if (one_line_) {
-      const int64_t result = next_.ResultOffset(plan_);
-      const int64_t step =
-          gather_.axis[inner_].result_step * gather_.result.axis[inner_];
-      for (int r = 0; r < tile_rows; ++r) result_offset_[r] = result + r * step;
-      next_.j[inner_] += tile_rows - 1;
-      return Advance();
+    const int64_t step =
+        gather_.axis[inner_].result_step * gather_.result.axis[inner_];
+    for (int r = 0; r < count_;) {
+      Run& run = run_[runs_++];
+      run.first = next_;
+      run.begin = r;
+      const int64_t left = phase_[inner_]->count - next_.j[inner_];
+      run.end = r + static_cast<int>(std::min<int64_t>(count_ - r, left));
+      int64_t offset = next_.ResultOffset(plan_);
+      next_.j[inner_] += run.end - r - 1;
+      for (; r < run.end; ++r, offset += step) result_offset_[r] = offset;
+      Advance();
     }
-    for (int r = 0; r < tile_rows; ++r) {
-      for (int a = 0; a <= inner_; ++a) j_[a][r] = next_.j[a];
-      batch_[r] = next_.batch;
-      result_offset_[r] = next_.ResultOffset(plan_);
-      if (r < count - 1) Advance();
-    }
-    Advance();
+    std::fill(result_offset_ + count_, result_offset_ + tile_rows,
+              result_offset_[count_ - 1]);
   }
 
   Position PositionOf(int64_t row) const {
-    Position position = first_;
-    if (one_line_) {
-      position.j[inner_] += row;
-      return position;
-    }
-    for (int a = 0; a <= inner_; ++a) position.j[a] = j_[a][row];
-    position.batch = batch_[row];
+    const Run* run = run_;
+    while (run->end <= row) ++run;
+    Position position = run->first;
+    position.j[inner_] += row - run->begin;
     return position;
   }
 
@@ -81,89 +77,80 @@ class RowTiles {
   int64_t FindTaps(int64_t first, int64_t last, int tile_rows,
                    int64_t* filter_taps, int64_t* offsets) {
     const int64_t inner_taps = phase_[inner_]->taps.size();
-    const int lines = one_line_ ? 1 : tile_rows;
     int64_t found = 0, line_filter = 0;
-    int64_t line_offset[kMaxTileRows] = {-1};
+    int64_t line_offset[kMaxTileRows];
     int64_t outer = first / inner_taps, t_inner = first % inner_taps;
     for (int64_t t = first; t < last; ++t, ++t_inner) {
       if (t == first || t_inner == inner_taps) {
         if (t_inner == inner_taps) t_inner = 0, ++outer;
-        line_filter = FindLines(outer, lines, line_offset);
+        line_filter = FindLines(outer, line_offset);
       }
       const Tap& tap = phase_[inner_]->taps[t_inner];
       int64_t* to = offsets + found * tile_rows;
-      const bool any = one_line_
-                           ? FindAlongLine(tap, line_offset[0], tile_rows, to)
-                           : FindAtRows(tap, line_offset, tile_rows, to);
-      if (any) filter_taps[found++] = line_filter + tap.filter_index;
+      bool any = false;
+      for (int i = 0; i < runs_; ++i) {
+        any |= FindAlongLine(run_[i], tap, line_offset[i], to);
+      }
+      if (!any) continue;
+      for (int r = count_; r < tile_rows; ++r) to[r] = to[count_ - 1];
+      filter_taps[found++] = line_filter + tap.filter_index;
     }
     return found;
   }
 
  private:
+  // Rows [begin, end) of the tile that follow each other on one line.
+  struct Run {
+    Position first;
+    int begin, end;
+  };
+
   void Advance() {
     int a = inner_;
     while (a >= 0 && ++next_.j[a] == phase_[a]->count) next_.j[a--] = 0;
     if (a < 0) ++next_.batch;
   }
 
-  // Rows that follow each other on one line.
-  bool FindAlongLine(const Tap& tap, int64_t line_offset, int tile_rows,
+  // Source offsets of the rows of one run; false where all are outside.
+  bool FindAlongLine(const Run& run, const Tap& tap, int64_t line_offset,
                      int64_t* offsets) {
     const AxisPhases& axis = gather_.axis[inner_];
-    int64_t i = first_.j[inner_] * axis.source_step + tap.source_offset;
-    const int64_t last = i + (tile_rows - 1) * axis.source_step;
+    int64_t i = run.first.j[inner_] * axis.source_step + tap.source_offset;
+    const int64_t last = i + (run.end - run.begin - 1) * axis.source_step;
     const int64_t step = axis.source_step * gather_.source.axis[inner_];
     int64_t offset = line_offset + i * gather_.source.axis[inner_];
     if (line_offset >= 0 && i >= 0 && last < axis.source_length) {
-      for (int r = 0; r < tile_rows; ++r) offsets[r] = offset + r * step;
+      for (int r = run.begin; r < run.end; ++r, offset += step) {
+        offsets[r] = offset;
+      }
       return true;
     }
     touched_border_ = true;
-    if (line_offset < 0) return false;
     bool any = false;
-    for (int r = 0; r < tile_rows; ++r, i += axis.source_step, offset += step) {
-      const bool inside = i >= 0 && i < axis.source_length;
+    for (int r = run.begin; r < run.end;
+         ++r, i += axis.source_step, offset += step) {
+      const bool inside = line_offset >= 0 && i >= 0 && i < axis.source_length;
       any |= inside;
       offsets[r] = inside ? offset : -1;
     }
     return any;
   }
 
-  // Rows anywhere.
-  bool FindAtRows(const Tap& tap, const int64_t* line_offset, int tile_rows,
-                  int64_t* offsets) {
-    const AxisPhases& axis = gather_.axis[inner_];
-    bool any = false, all = true;
-    for (int r = 0; r < tile_rows; ++r) {
-      const int64_t i = j_[inner_][r] * axis.source_step + tap.source_offset;
-      const bool inside =
-          line_offset[r] >= 0 && i >= 0 && i < axis.source_length;
-      any |= inside;
-      all &= inside;
-      offsets[r] =
-          inside ? line_offset[r] + i * gather_.source.axis[inner_] : -1;
-    }
-    touched_border_ |= !all;
-    return any;
-  }
-
-  // Offset of the source line of each row (its position along all axes but the
+  // Offset of the source line of each run (its position along all axes but the
   // innermost) for one combination of outer taps, -1 where it is outside.
   // Returns the filter position of the combination.
-  int64_t FindLines(int64_t index, int lines, int64_t* offsets) const {
-    for (int r = 0; r < lines; ++r) {
-      offsets[r] =
-          (one_line_ ? first_.batch : batch_[r]) * gather_.source.batch;
+  int64_t FindLines(int64_t index, int64_t* offsets) const {
+    for (int r = 0; r < runs_; ++r) {
+      offsets[r] = run_[r].first.batch * gather_.source.batch;
     }
     int64_t filter = 0;
     for (int a = inner_ - 1; a >= 0; --a) {
       const Tap& tap = phase_[a]->taps[index % phase_[a]->taps.size()];
       index /= phase_[a]->taps.size();
       filter += tap.filter_index * gather_.filter_step[a];
-      for (int r = 0; r < lines; ++r) {
-        const int64_t j = one_line_ ? first_.j[a] : j_[a][r];
-        const int64_t i = j * gather_.axis[a].source_step + tap.source_offset;
+      for (int r = 0; r < runs_; ++r) {
+        const int64_t i = run_[r].first.j[a] * gather_.axis[a].source_step +
+                          tap.source_offset;
         const bool inside =
             offsets[r] >= 0 && i >= 0 && i < gather_.axis[a].source_length;
         offsets[r] = inside ? offsets[r] + i * gather_.source.axis[a] : -1;
@@ -177,11 +164,11 @@ class RowTiles {
   const int inner_;
   std::array<const Phase*, kMaxRank> phase_{};
   int64_t rows_ = 0, taps_ = 0;
-  // The tile at hand: rows of one line need their first position only.
-  Position next_, first_;
-  bool one_line_ = false, touched_border_ = false;
-  int64_t j_[kMaxRank][kMaxTileRows];
-  int64_t batch_[kMaxTileRows];
+  Position next_;
+  // The tile at hand.
+  bool touched_border_ = false;
+  int count_ = 0, runs_ = 0;
+  Run run_[kMaxTileRows];
   int64_t result_offset_[kMaxTileRows];
 };
 

@@ -29,6 +29,32 @@ inline void Store(A* p, Vec<A> v) {
   std::memcpy(p, &v, sizeof(v));
 }
 
+// Stores past the caches: p on a boundary of the vector. Memory is then written
+// without being read first.
+template <typename A>
+inline void Stream(A* p, Vec<A> v) {
+#if defined(__clang__)
+  __builtin_nontemporal_store(v, reinterpret_cast<Vec<A>*>(p));
+#elif CT_VECTOR_BYTES == 64
+  _mm512_stream_si512(reinterpret_cast<__m512i*>(p),
+                      reinterpret_cast<__m512i>(v));
+#elif CT_VECTOR_BYTES == 32
+  _mm256_stream_si256(reinterpret_cast<__m256i*>(p),
+                      reinterpret_cast<__m256i>(v));
+#elif defined(__SSE2__)
+  _mm_stream_si128(reinterpret_cast<__m128i*>(p), reinterpret_cast<__m128i>(v));
+#else
+  Store(p, v);
+#endif
+}
+
+// Makes streamed stores visible before what follows.
+inline void FinishStreams() {
+#if defined(__SSE2__)
+  _mm_sfence();
+#endif
+}
+
 // The type that the kernels compute in. int32 wraps as uint32, where wrapping
 // is defined.
 template <typename T>

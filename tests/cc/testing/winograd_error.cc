@@ -16,20 +16,9 @@
 #include "cc/kernels/cpu/conv_transpose.h"
 
 // The transforms as the kernels have them: what is measured is what runs.
-#define CT_TARGET transforms
-#define CT_VECTOR_BYTES 16
-#define CT_REGISTERS 16
 namespace conv_transpose_nd {
 namespace transforms {
-inline int64_t RoundUp64(int64_t bytes) { return (bytes + 63) / 64 * 64; }
-// clang-format off: each builds on the ones before it.
-#include "cc/kernels/cpu/simd-inl.h"
-#include "cc/kernels/cpu/transpose-inl.h"
-#include "cc/kernels/cpu/microkernel-inl.h"
-#include "cc/kernels/cpu/gather-inl.h"
-#include "cc/kernels/cpu/rows-inl.h"
-#include "cc/kernels/cpu/winograd-inl.h"
-// clang-format on
+#include "cc/kernels/cpu/minimal_filter-inl.h"
 }  // namespace transforms
 
 namespace testing {

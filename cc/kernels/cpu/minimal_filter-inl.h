@@ -1,0 +1,148 @@
+// The transforms of Winograd's minimal filtering, along one axis and two.
+#ifndef CONV_TRANSPOSE_ND_KERNELS_CPU_MINIMAL_FILTER_INL_H_
+#define CONV_TRANSPOSE_ND_KERNELS_CPU_MINIMAL_FILTER_INL_H_
+
+// The 1-D transforms, in place on elements `step` apart. V: a vector or scalar.
+template <int kOutputs, int kTaps>
+struct MinimalFilter;
+
+template <int kOutputCount, int kTapCount>
+struct MinimalFilterSize {
+  static constexpr int kOutputs = kOutputCount;
+  static constexpr int kTaps = kTapCount;
+  static constexpr int kComponents = kOutputs + kTaps - 1;
+};
+
+template <>
+struct MinimalFilter<1, 1> : MinimalFilterSize<1, 1> {
+  template <typename V>
+  static void Source(V*, int) {}
+  template <typename V>
+  static void Filter(V*, int) {}
+  template <typename V>
+  static void Result(V*, int) {}
+};
+
+template <>
+struct MinimalFilter<2, 2> : MinimalFilterSize<2, 2> {
+  template <typename V>
+  static void Source(V* d, int step) {
+    d[0] = d[0] - d[step];
+    d[2 * step] = d[step] - d[2 * step];
+  }
+  template <typename V>
+  static void Filter(V* g, int step) {
+    g[2 * step] = g[step];
+    g[step] = g[0] + g[step];
+  }
+  template <typename V>
+  static void Result(V* m, int step) {
+    m[0] = m[0] + m[step];
+    m[step] = m[step] - m[2 * step];
+  }
+};
+
+// Points 0, 1, -1 and infinity.
+template <>
+struct MinimalFilter<3, 2> : MinimalFilterSize<3, 2> {
+  template <typename V>
+  static void Source(V* d, int step) {
+    const V d1 = d[step], d2 = d[2 * step];
+    d[0] = d[0] - d2;
+    d[step] = d1 + d2;
+    d[2 * step] = d2 - d1;
+    d[3 * step] = d[3 * step] - d1;
+  }
+  template <typename V>
+  static void Filter(V* g, int step) {
+    const V g0 = g[0], g1 = g[step];
+    g[step] = (g0 + g1) * 0.5f;
+    g[2 * step] = (g0 - g1) * 0.5f;
+    g[3 * step] = g1;
+  }
+  template <typename V>
+  static void Result(V* m, int step) {
+    const V sum = m[step] + m[2 * step];
+    m[0] = m[0] + sum;
+    m[step] = m[step] - m[2 * step];
+    m[2 * step] = sum + m[3 * step];
+  }
+};
+
+template <>
+struct MinimalFilter<2, 3> : MinimalFilterSize<2, 3> {
+  template <typename V>
+  static void Source(V* d, int step) {
+    const V d1 = d[step], d2 = d[2 * step];
+    d[0] = d[0] - d2;
+    d[step] = d1 + d2;
+    d[2 * step] = d2 - d1;
+    d[3 * step] = d1 - d[3 * step];
+  }
+  template <typename V>
+  static void Filter(V* g, int step) {
+    const V even = g[0] + g[2 * step], odd = g[step];
+    g[3 * step] = g[2 * step];
+    g[step] = (even + odd) * 0.5f;
+    g[2 * step] = (even - odd) * 0.5f;
+  }
+  template <typename V>
+  static void Result(V* m, int step) {
+    const V m1 = m[step], m2 = m[2 * step];
+    m[0] = m[0] + m1 + m2;
+    m[step] = m1 - m2 - m[3 * step];
+  }
+};
+
+// One of the forms of an axis, picked at run time.
+template <typename Visit>
+inline void WithForm(const WinogradAxis& axis, const Visit& visit) {
+  if (axis.taps == 3) {
+    visit(MinimalFilter<2, 3>());
+  } else if (axis.taps == 1) {
+    visit(MinimalFilter<1, 1>());
+  } else if (axis.outputs == 3) {
+    visit(MinimalFilter<3, 2>());
+  } else {
+    visit(MinimalFilter<2, 2>());
+  }
+}
+
+// The forms of two axes as one transform on a block of rows of kInner, in
+// place: registers, where they suffice.
+template <typename F1, typename F2>
+struct PlaneFilter {
+  static constexpr int kInner = F2::kComponents;
+  static constexpr int kComponents = F1::kComponents * kInner;
+  static constexpr int kOutputs = F1::kOutputs * F2::kOutputs;
+  static constexpr int kOuterTaps = F1::kTaps;
+  static constexpr int kInnerTaps = F2::kTaps;
+
+  // Element of the block that holds output o.
+  static constexpr int Output(int o) {
+    return o / F2::kOutputs * kInner + o % F2::kOutputs;
+  }
+  template <typename V>
+  static void Source(V* block) {
+#pragma GCC unroll 4
+    for (int j = 0; j < kInner; ++j) F1::Source(block + j, kInner);
+#pragma GCC unroll 4
+    for (int i = 0; i < F1::kComponents; ++i) F2::Source(block + i * kInner, 1);
+  }
+  template <typename V>
+  static void Filter(V* block) {
+#pragma GCC unroll 4
+    for (int j = 0; j < F2::kTaps; ++j) F1::Filter(block + j, kInner);
+#pragma GCC unroll 4
+    for (int i = 0; i < F1::kComponents; ++i) F2::Filter(block + i * kInner, 1);
+  }
+  template <typename V>
+  static void Result(V* block) {
+#pragma GCC unroll 4
+    for (int j = 0; j < kInner; ++j) F1::Result(block + j, kInner);
+#pragma GCC unroll 4
+    for (int i = 0; i < F1::kOutputs; ++i) F2::Result(block + i * kInner, 1);
+  }
+};
+
+#endif  // CONV_TRANSPOSE_ND_KERNELS_CPU_MINIMAL_FILTER_INL_H_

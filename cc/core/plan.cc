@@ -88,6 +88,7 @@ constexpr double kChannelLanesRate = 1.85;
 constexpr double kPixelLanesRate = 1.1;
 constexpr double kPixelTilesRate = 1.4;
 constexpr double kWinogradRate = 2.0;
+constexpr int64_t kWinogradDepth = 16;
 // Cycles per weight to pack a filter: into a level-2 cache, a level-3 cache,
 // and memory.
 double PackCycles(double weights) {
@@ -260,8 +261,10 @@ void ChooseGatherFamily(KernelFamily wanted, Plan* plan) {
   }
   Plan winograd_plan = *plan;
   double winograd = 1e300;
-  if (DirectOnly() && wanted != KernelFamily::kWinograd) {
-    // The user asked for sums in the order of the definition.
+  if ((DirectOnly() || plan->gather.depth < kWinogradDepth) &&
+      wanted != KernelFamily::kWinograd) {
+    // The user asked for sums in the order of the definition, or they are so
+    // short that their neighbours' rounding would outweigh their own.
   } else if (PlanWinograd(&winograd_plan)) {
     winograd = WinogradCost(winograd_plan);
   }

@@ -68,6 +68,10 @@ struct ChannelLanesBlocks {
   // longer than its stride): they count as columns, so that a tile writes
   // whole runs of the result. 1: none.
   int64_t folded = 1;
+  // Taps of the innermost axis that read adjacent source elements and lie in
+  // the filter in the same order (an input gradient's): where a tile finds them
+  // all inside they count as depth. 1: none.
+  int64_t merged = 1;
   int64_t panel_block = 0;  // panels of all folded phases, of a work unit
   int64_t row_block = 0;    // rows of a work unit
   int64_t tap_block = 0;  // taps summed between two visits of the accumulators

@@ -176,6 +176,24 @@ int64_t FoldablePhases(const AxisPhases& axis) {
   return std::max<int64_t>(1, axis.phases.size());
 }
 
+// Taps of the axis whose source elements and filter positions are adjacent, if
+// that holds for all; else 1.
+int64_t MergeableTaps(const Gather& gather, int inner) {
+  const AxisPhases& axis = gather.axis[inner];
+  if (axis.phases.size() != 1 || gather.source.channel != 1 ||
+      gather.source.axis[inner] != gather.depth) {
+    return 1;
+  }
+  const std::vector<Tap>& taps = axis.phases[0].taps;
+  for (size_t t = 1; t < taps.size(); ++t) {
+    if (taps[t].source_offset != taps[t - 1].source_offset + 1 ||
+        taps[t].filter_index != taps[t - 1].filter_index + 1) {
+      return 1;
+    }
+  }
+  return static_cast<int64_t>(taps.size());
+}
+
 void PlanChannelLanes(Plan* plan) {
   const Gather& gather = plan->gather;
   ChannelLanesBlocks& blocks = plan->channel_lanes;
@@ -202,6 +220,8 @@ void PlanChannelLanes(Plan* plan) {
     const int64_t tap_bytes = blocks.rows * blocks.depth_block * element;
     blocks.tap_block =
         std::clamp<int64_t>(kScratchBytes / tap_bytes, 1, blocks.tap_block);
+  } else {
+    blocks.merged = MergeableTaps(gather, plan->geometry.rank - 1);
   }
   blocks.row_block = RowBlock(static_cast<double>(taps) * gather.depth *
                                   panel_columns * blocks.panel_block,
@@ -220,7 +240,8 @@ void PlanChannelLanes(Plan* plan) {
   plan->shared_bytes = BiasBytes(*plan) + plan->packed_bytes;
   const int64_t pointers =
       RoundUp(blocks.tap_block * (2 * blocks.rows + 1) * 8, 64);
-  const int64_t zeros = RoundUp(blocks.depth_block * element, 64);
+  const int64_t zeros =
+      RoundUp(blocks.depth_block * blocks.merged * element, 64);
   const int64_t converted = blocks.convert_source
                                 ? RoundUp(blocks.tap_block * blocks.rows *
                                               blocks.depth_block * element,
@@ -360,9 +381,16 @@ bool PlanWinograd(Plan* plan) {
   blocks.tile_block = RoundUp(
       std::clamp<int64_t>(4 * kScratchBytes / tile_bytes, blocks.rows, 48),
       blocks.rows);
+  const auto units = [&] {
+    return plan->phases * CeilDiv(blocks.max_tiles, blocks.tile_block) *
+           CeilDiv(blocks.panels, blocks.panel_block);
+  };
+  // Enough units for the threads of a small machine.
+  while (units() < 8 && blocks.tile_block > blocks.rows) {
+    blocks.tile_block -= blocks.rows;
+  }
   plan->winograd = blocks;
-  plan->units = plan->phases * CeilDiv(blocks.max_tiles, blocks.tile_block) *
-                CeilDiv(blocks.panels, blocks.panel_block);
+  plan->units = units();
   plan->packed_bytes = RoundUp(packed * element, 64);
   plan->shared_bytes = BiasBytes(*plan) + plan->packed_bytes;
   plan->scratch_bytes = RoundUp(blocks.tile_block * tile_bytes, 64) +

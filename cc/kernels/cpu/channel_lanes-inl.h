@@ -98,14 +98,15 @@ class ChannelLanes {
                                                                blocks_.rows);
     p += RoundUp64(blocks_.tap_block * (2 * blocks_.rows + 1) * 8);
     zeros_ = reinterpret_cast<A*>(p);
-    p += RoundUp64(blocks_.depth_block * sizeof(A));
+    const int64_t zeros = blocks_.depth_block * blocks_.merged;
+    p += RoundUp64(zeros * sizeof(A));
     converted_ = reinterpret_cast<A*>(p);
     if (blocks_.convert_source) {
       p += RoundUp64(blocks_.tap_block * blocks_.rows * blocks_.depth_block *
                      sizeof(A));
     }
     tile_ = reinterpret_cast<A*>(p);
-    std::fill(zeros_, zeros_ + blocks_.depth_block, A(0));
+    std::fill(zeros_, zeros_ + zeros, A(0));
   }
 
   void RunRows(int64_t row, int64_t end) {
@@ -125,21 +126,24 @@ class ChannelLanes {
   // One register tile of rows, for all panels of the unit.
   void RunTile(int64_t count, int tile_rows) {
     bool accumulate = false, stored = false;
+    const int64_t merged =
+        blocks_.merged > 1 && tiles_.InnerTapsInside() ? blocks_.merged : 1;
+    const int64_t tap_block = blocks_.tap_block * merged;
     for (int64_t depth = 0; depth < gather_.depth;
          depth += blocks_.depth_block) {
       const int64_t depths =
           std::min(blocks_.depth_block, gather_.depth - depth);
-      for (int64_t tap = 0; tap < tiles_.taps(); tap += blocks_.tap_block) {
-        const int64_t taps = tiles_.FindTaps(
-            tap, std::min(tap + blocks_.tap_block, tiles_.taps()), tile_rows,
-            filter_taps_, offsets_);
+      for (int64_t tap = 0; tap < tiles_.taps(); tap += tap_block) {
+        const int64_t taps =
+            tiles_.FindTaps(tap, std::min(tap + tap_block, tiles_.taps()),
+                            tile_rows, filter_taps_, offsets_, merged);
         PointToRows(taps, tile_rows, depth, depths);
         // Sums that are complete after one visit need no buffer.
         stored = direct_ && depths == gather_.depth && taps > 0 &&
-                 tiles_.taps() <= blocks_.tap_block && !tiles_.touched_border();
+                 tiles_.taps() <= tap_block && !tiles_.touched_border();
         PointToSums(tile_rows, stored);
         for (int64_t panel = first_panel_; panel < last_panel_; ++panel) {
-          Multiply(tile_rows, taps, depths, FilterPanel(panel, depth),
+          Multiply(tile_rows, taps, depths * merged, FilterPanel(panel, depth),
                    TileOf(panel, tile_rows, accumulate, stored));
         }
         accumulate = true;

@@ -71,16 +71,34 @@ class RowTiles {
     return position;
   }
 
+  // All taps of the innermost axis are inside the source for all rows, as far
+  // as that axis goes.
+  bool InnerTapsInside() const {
+    const AxisPhases& axis = gather_.axis[inner_];
+    const std::vector<Tap>& taps = phase_[inner_]->taps;
+    for (int i = 0; i < runs_; ++i) {
+      const int64_t first = run_[i].first.j[inner_];
+      const int64_t last = first + run_[i].end - run_[i].begin - 1;
+      if (first * axis.source_step + taps.front().source_offset < 0 ||
+          last * axis.source_step + taps.back().source_offset >=
+              axis.source_length) {
+        return false;
+      }
+    }
+    return true;
+  }
+
   // For the taps [first, last) of the phase that some row finds inside the
   // source: their filter positions, and tile_rows source offsets each, -1 where
-  // a row is outside. Returns how many there are.
+  // a row is outside. Returns how many there are. merged: how many taps of the
+  // innermost axis the first of them stands for.
   int64_t FindTaps(int64_t first, int64_t last, int tile_rows,
-                   int64_t* filter_taps, int64_t* offsets) {
+                   int64_t* filter_taps, int64_t* offsets, int64_t merged = 1) {
     const int64_t inner_taps = phase_[inner_]->taps.size();
     int64_t found = 0, line_filter = 0;
     int64_t line_offset[kMaxTileRows];
     int64_t outer = first / inner_taps, t_inner = first % inner_taps;
-    for (int64_t t = first; t < last; ++t, ++t_inner) {
+    for (int64_t t = first; t < last; t += merged, t_inner += merged) {
       if (t == first || t_inner == inner_taps) {
         if (t_inner == inner_taps) t_inner = 0, ++outer;
         line_filter = FindLines(outer, line_offset);

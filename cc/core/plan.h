@@ -170,6 +170,9 @@ struct WinogradBlocks {
   std::vector<int64_t> filter_offset;  // of the packed filter, by phase
 };
 
+// Rows of the channelwise family whose taps are found together.
+inline constexpr int kChannelwiseRows = 16;
+
 // Positions summed between two visits of the accumulators of the filter
 // gradient: their pointers and a tile's operands (128 x (32 + 8) floats) stay
 // in level-1 cache.

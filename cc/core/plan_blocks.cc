@@ -402,7 +402,7 @@ bool PlanWinograd(Plan* plan) {
 }
 
 void PlanChannelwise(Plan* plan) {
-  // Sixty-four rows make a unit; offsets of one row's taps are all it keeps.
+  // Sixty-four rows make a unit; offsets of a few rows' taps are all it keeps.
   const int64_t taps = std::max<int64_t>(1, PhaseTaps(*plan));
   plan->units = plan->phases * CeilDiv(PhaseRows(*plan), 64);
   if (IsNarrow(plan->dtype)) {
@@ -413,7 +413,7 @@ void PlanChannelwise(Plan* plan) {
   }
   plan->shared_bytes = BiasBytes(*plan) + plan->packed_bytes;
   plan->scratch_bytes =
-      RoundUp(taps * 16, 64) +
+      RoundUp(taps * 8 * (1 + kChannelwiseRows), 64) +
       RoundUp(2 * plan->geometry.groups * AccumulatorBytes(plan->dtype), 64);
 }
 

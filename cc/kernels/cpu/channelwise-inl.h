@@ -25,6 +25,8 @@ class Channelwise {
         filter_(filter),
         scratch_(scratch),
         channels_(call.plan.geometry.groups),
+        vectors_(StoresVectors(call)),
+        stream_(StreamsVectors(call)),
         tiles_(call.plan) {}
 
   void RunUnit(int64_t unit, int worker) {
@@ -34,50 +36,71 @@ class Channelwise {
     const int64_t begin = unit % row_blocks * 64;
     const int64_t end = std::min(tiles_.rows(), begin + 64);
     if (begin >= end) return;
-    int64_t* filter_taps = reinterpret_cast<int64_t*>(p);
-    int64_t* offsets = filter_taps + std::max<int64_t>(1, tiles_.taps());
+    filter_taps_ = reinterpret_cast<int64_t*>(p);
+    offsets_ = filter_taps_ + std::max<int64_t>(1, tiles_.taps());
     p += RoundUp64(plan_.scratch_bytes -
                    RoundUp64(2 * channels_ * static_cast<int64_t>(sizeof(A))));
-    A* sums = reinterpret_cast<A*>(p);
-    A* wide = sums + channels_;
+    sums_ = reinterpret_cast<A*>(p);
     tiles_.Seek(begin);
-    for (int64_t row = begin; row < end; ++row) {
-      tiles_.Take(1, 1);
-      const int64_t taps =
-          tiles_.FindTaps(0, tiles_.taps(), 1, filter_taps, offsets);
-      SumRow(taps, filter_taps, offsets, sums, wide);
-      StoreColumns(call_, sums, channels_, 0,
-                   call_.result + tiles_.result_offset(0));
+    for (int64_t row = begin; row < end; row += kChannelwiseRows) {
+      RunRows(static_cast<int>(std::min<int64_t>(end - row, kChannelwiseRows)));
     }
+    if (stream_) FinishStreams();
   }
 
  private:
-  // Blocks of four vectors keep their sums in registers over all taps.
-  void SumRow(int64_t taps, const int64_t* filter_taps, const int64_t* offsets,
-              A* sums, A* wide) const {
+  // The next rows of the phase: their taps are found together.
+  void RunRows(int count) {
+    tiles_.Take(count, count);
+    const int64_t taps =
+        tiles_.FindTaps(0, tiles_.taps(), count, filter_taps_, offsets_);
+    for (int r = 0; r < count; ++r) {
+      T* result = call_.result + tiles_.result_offset(r);
+      const int64_t done = SumVectors(r, count, taps, result);
+      if (done == channels_) continue;
+      SumRest(done, r, count, taps);
+      StoreColumns(call_, sums_, channels_ - done, done, result);
+    }
+  }
+
+  // Blocks of four vectors keep their sums in registers over all taps. Returns
+  // how many channels are done.
+  int64_t SumVectors(int row, int rows, int64_t taps, T* result) const {
     int64_t c = 0;
-    if constexpr (kNative<T>) {
+    if constexpr (std::is_same_v<T, A>) {
+      if (!vectors_) return 0;
       constexpr int kBlock = 4 * kLanes<A>;
-      const A* source = reinterpret_cast<const A*>(call_.source);
       for (; c + kBlock <= channels_; c += kBlock) {
         Vec<A> acc[4] = {};
         for (int64_t t = 0; t < taps; ++t) {
-          const A* x = source + offsets[t] + c;
-          const A* w = filter_ + filter_taps[t] * channels_ + c;
+          const int64_t offset = offsets_[t * rows + row];
+          if (offset < 0) continue;
+          const A* x = call_.source + offset + c;
+          const A* w = filter_ + filter_taps_[t] * channels_ + c;
 #pragma GCC unroll 4
           for (int v = 0; v < 4; ++v) {
             acc[v] += Load(x + v * kLanes<A>) * Load(w + v * kLanes<A>);
           }
         }
-        for (int v = 0; v < 4; ++v) Store(sums + c + v * kLanes<A>, acc[v]);
+        for (int v = 0; v < 4; ++v) {
+          StoreVector(call_, acc[v], c + v * kLanes<A>, stream_, result);
+        }
       }
     }
-    if (c == channels_) return;
-    std::fill(sums + c, sums + channels_, A(0));
+    return c;
+  }
+
+  // Sums of the channels from `first` on.
+  void SumRest(int64_t first, int row, int rows, int64_t taps) const {
+    const int64_t count = channels_ - first;
+    A* wide = sums_ + channels_;
+    std::fill(sums_, sums_ + count, A(0));
     for (int64_t t = 0; t < taps; ++t) {
-      WidenRow<T>(call_.source + offsets[t] + c, 1, channels_ - c, wide);
-      MultiplyChannels(wide, filter_ + filter_taps[t] * channels_ + c,
-                       channels_ - c, sums + c);
+      const int64_t offset = offsets_[t * rows + row];
+      if (offset < 0) continue;
+      WidenRow<T>(call_.source + offset + first, 1, count, wide);
+      MultiplyChannels(wide, filter_ + filter_taps_[t] * channels_ + first,
+                       count, sums_);
     }
   }
 
@@ -86,7 +109,13 @@ class Channelwise {
   const A* filter_;
   char* scratch_;
   const int64_t channels_;
+  const bool vectors_, stream_;
   RowTiles tiles_;
+
+  // The unit at hand.
+  int64_t* filter_taps_ = nullptr;
+  int64_t* offsets_ = nullptr;
+  A* sums_ = nullptr;
 };
 
 template <typename T>

@@ -180,9 +180,12 @@ inline constexpr int64_t kPositionBlock = 128;
 
 // Blocks of the filter gradient.
 struct PositionsBlocks {
-  int rows = 8;           // out_channels of a register tile
-  int vectors = 2;        // vectors of in_channels of a register tile
-  int64_t row_block = 0;  // out_channels of a work unit
+  int rows = 8;            // out_channels of a register tile
+  int vectors = 2;         // vectors of in_channels of a register tile
+  int64_t row_block = 0;   // out_channels of a work unit
+  int64_t tiles = 0;       // taps x groups x blocks of out_channels
+  int64_t tile_group = 1;  // of which one work unit has so many
+  int64_t span = 0;        // positions that all its tiles take before the next
   int64_t splits = 1;  // partial sums over ranges of positions, added in order
   bool convert = false;  // operands are widened or gathered into scratch
   // Rows of a tile run over the taps of the innermost axis as well: they are

@@ -442,21 +442,27 @@ void PlanPositions(Plan* plan) {
     positions *= geometry.axis[a].input;
   }
   if (blocks.merge_taps) taps /= inner.filter;
-  const int64_t tiles =
-      blocks.channelwise
-          ? taps
-          : taps * geometry.groups * CeilDiv(rows, blocks.row_block);
+  blocks.tiles = blocks.channelwise
+                     ? taps
+                     : taps * geometry.groups * CeilDiv(rows, blocks.row_block);
   const int64_t filter_elements = NumElements(geometry.FilterDims());
-  // Split the positions where the filter alone gives too few units, while the
-  // partial sums stay small against the operands.
-  if (tiles < 16 && positions > 4 * kPositionBlock) {
-    blocks.splits =
-        std::min(CeilDiv(16, tiles), positions / (4 * kPositionBlock));
+  // Sixteen units: positions are split where that leaves each enough of them
+  // and the partial sums stay small, so that a unit has many tiles and walks
+  // the operands seldom.
+  if (positions > 4 * kPositionBlock) {
     const int64_t fitting =
         (int64_t{4} << 20) / std::max<int64_t>(1, filter_elements * element);
-    blocks.splits = std::max<int64_t>(1, std::min(blocks.splits, fitting));
+    blocks.splits = std::clamp<int64_t>(
+        std::min(positions / (4 * kPositionBlock), fitting), 1, 16);
   }
-  plan->units = tiles * blocks.splits;
+  blocks.tile_group =
+      std::clamp<int64_t>(blocks.tiles * blocks.splits / 16, 1, blocks.tiles);
+  const int64_t bytes =
+      (NumElements(geometry.InputDims()) + NumElements(geometry.OutputDims())) *
+      element;
+  blocks.span = std::max<int64_t>(
+      4 * kPositionBlock, 4 * kScratchBytes / CeilDiv(bytes, positions));
+  plan->units = CeilDiv(blocks.tiles, blocks.tile_group) * blocks.splits;
   plan->shared_bytes = RoundUp(blocks.splits * filter_elements * element, 64);
   const int64_t pointers = RoundUp(kPositionBlock * 16, 64);
   const int64_t converted =

@@ -1,10 +1,12 @@
 // The filter gradient: sums run over positions. Step 6 of the path of a call.
 //
-// A unit owns one tap and a block of out_channels (and a range of positions
-// where the plan splits them). It walks the positions in chunks: pointers to
-// the two operands of each position, then register tiles of out_channels x
-// in_channels over the chunk. Partial sums of position ranges are added in
-// order afterwards, so the bits do not depend on who computed them.
+// A tile of the result is one tap and a block of out_channels. A unit owns some
+// of them (and a range of positions where the plan splits them). It walks the
+// positions in spans that a level-2 cache holds, all tiles over each span, and
+// within it in chunks: pointers to the two operands of each position, then
+// register tiles of out_channels x in_channels over the chunk. Partial sums of
+// position ranges are added in order afterwards, so the bits do not depend on
+// who computed them.
 #ifndef CONV_TRANSPOSE_ND_KERNELS_CPU_POSITIONS_INL_H_
 #define CONV_TRANSPOSE_ND_KERNELS_CPU_POSITIONS_INL_H_
 
@@ -37,42 +39,35 @@ class Positions {
     for (int a = 0; a < geometry_.rank - 1; ++a)
       lines_ *= geometry_.axis[a].input;
     filter_elements_ = NumElements(geometry_.FilterDims());
+    input_elements_ = NumElements(geometry_.InputDims());
+    output_elements_ = NumElements(geometry_.OutputDims());
   }
 
   void RunUnit(int64_t unit, int worker) {
     SetScratch(worker);
-    const int64_t group_out = geometry_.group_out_channels();
-    const AxisGeometry& inner = geometry_.axis[geometry_.rank - 1];
-    const int64_t merged = blocks_.merge_taps ? inner.filter : 1;
-    const int64_t rows = group_out * merged;
-    const int64_t row_blocks =
-        (rows + blocks_.row_block - 1) / blocks_.row_block;
-    const int64_t first = unit % row_blocks * blocks_.row_block;
-    const int64_t last = std::min(rows, first + blocks_.row_block);
-    unit /= row_blocks;
-    const int64_t groups = blocks_.channelwise ? 1 : geometry_.groups;
-    group_ = unit % groups;
-    unit /= groups;
-    const int64_t tap = unit % (taps_ / merged) * merged;
-    const int64_t split = unit / (taps_ / merged);
-    SetTap(tap);
-    tap_sums_ = partial_ + split * filter_elements_ +
-                tap * group_out * geometry_.in_channels +
-                group_ * geometry_.group_in_channels();
-    const int64_t columns =
-        blocks_.channelwise ? geometry_.groups : geometry_.group_in_channels();
-    for (int64_t r = first; r < last; ++r) {
-      A* row = tap_sums_ + r * geometry_.in_channels;
-      std::fill(row, row + columns, A(0));
+    const int64_t tile_groups =
+        (blocks_.tiles + blocks_.tile_group - 1) / blocks_.tile_group;
+    const int64_t first = unit % tile_groups * blocks_.tile_group;
+    const int64_t last = std::min(first + blocks_.tile_group, blocks_.tiles);
+    const int64_t split = unit / tile_groups;
+    for (int64_t tile = first; tile < last; ++tile) {
+      SetTile(tile, split);
+      ClearTile();
     }
     const int64_t positions = lines_ * inner_length_;
-    begin_ = positions * split / blocks_.splits;
-    end_ = positions * (split + 1) / blocks_.splits;
-    if (blocks_.merge_taps) {
-      WalkMerged(first, last);
-    } else {
-      const int a = geometry_.rank - 1;
-      Walk(first, last, low_[a], high_[a]);
+    const int64_t end = positions * (split + 1) / blocks_.splits;
+    for (begin_ = positions * split / blocks_.splits; begin_ < end;
+         begin_ = end_) {
+      end_ = std::min(end, begin_ + blocks_.span);
+      for (int64_t tile = first; tile < last; ++tile) {
+        SetTile(tile, split);
+        if (blocks_.merge_taps) {
+          WalkMerged(tile_first_, tile_last_);
+        } else {
+          const int a = geometry_.rank - 1;
+          Walk(tile_first_, tile_last_, low_[a], high_[a]);
+        }
+      }
     }
   }
 
@@ -99,6 +94,36 @@ class Positions {
     right_rows_ = reinterpret_cast<A*>(p);
     p += RoundUp64(kPositionBlock * width_ * sizeof(A));
     channels_ = reinterpret_cast<A*>(p);
+  }
+
+  // Tap, group and rows [tile_first_, tile_last_) of a tile, and where its sums
+  // are.
+  void SetTile(int64_t tile, int64_t split) {
+    const int64_t group_out = geometry_.group_out_channels();
+    const int64_t merged =
+        blocks_.merge_taps ? geometry_.axis[geometry_.rank - 1].filter : 1;
+    const int64_t rows = group_out * merged;
+    const int64_t row_blocks =
+        (rows + blocks_.row_block - 1) / blocks_.row_block;
+    tile_first_ = tile % row_blocks * blocks_.row_block;
+    tile_last_ = std::min(rows, tile_first_ + blocks_.row_block);
+    tile /= row_blocks;
+    const int64_t groups = blocks_.channelwise ? 1 : geometry_.groups;
+    group_ = tile % groups;
+    const int64_t tap = tile / groups * merged;
+    SetTap(tap);
+    tap_sums_ = partial_ + split * filter_elements_ +
+                tap * group_out * geometry_.in_channels +
+                group_ * geometry_.group_in_channels();
+  }
+
+  void ClearTile() {
+    const int64_t columns =
+        blocks_.channelwise ? geometry_.groups : geometry_.group_in_channels();
+    for (int64_t r = tile_first_; r < tile_last_; ++r) {
+      A* row = tap_sums_ + r * geometry_.in_channels;
+      std::fill(row, row + columns, A(0));
+    }
   }
 
   // Input positions [low, high) of each axis that this tap maps into the
@@ -249,19 +274,19 @@ class Positions {
     }
   }
 
-  // Pointers to output_grad: in place, or widened into scratch where the rows
-  // of the block do not fill register tiles (reading beyond the last channel
-  // could leave the tensor).
+  // Pointers to output_grad: in place, or widened into scratch. A register tile
+  // that is not filled reads on into the next position; only what would leave
+  // the tensor is copied.
   void FindLeft(int64_t positions) {
     const int64_t channel =
         (group_ * geometry_.group_out_channels() + first_row_) *
         output_.channel;
-    const bool in_place =
-        kNative<T> && !blocks_.convert && row_count_ % blocks_.rows == 0;
+    const int64_t last_in_place =
+        output_elements_ - channel - row_count_ - blocks_.rows;
     for (int64_t p = 0; p < positions; ++p) {
       const T* from = call_.output_grad + output_at_[p] + channel;
       if constexpr (kNative<T>) {
-        if (in_place) {
+        if (!blocks_.convert && output_at_[p] <= last_in_place) {
           left_[p] = reinterpret_cast<const A*>(from);
           continue;
         }
@@ -276,11 +301,11 @@ class Positions {
   void FindRight(int64_t positions, int64_t column, int64_t columns) {
     const int64_t channel =
         (group_ * geometry_.group_in_channels() + column) * input_.channel;
-    const bool in_place = kNative<T> && !blocks_.convert && columns == width_;
+    const int64_t last_in_place = input_elements_ - channel - width_;
     for (int64_t p = 0; p < positions; ++p) {
       const T* from = call_.input + input_at_[p] + channel;
       if constexpr (kNative<T>) {
-        if (in_place) {
+        if (!blocks_.convert && input_at_[p] <= last_in_place) {
           right_[p] = reinterpret_cast<const A*>(from);
           continue;
         }
@@ -329,8 +354,10 @@ class Positions {
   char* scratch_;
   const int64_t width_;
   int64_t taps_ = 1, inner_length_ = 0, lines_ = 0, filter_elements_ = 0;
+  int64_t input_elements_ = 0, output_elements_ = 0;
 
   // The unit at hand.
+  int64_t tile_first_ = 0, tile_last_ = 0;
   int64_t first_row_ = 0, row_count_ = 0, group_ = 0, begin_ = 0, end_ = 0;
   std::array<int64_t, kMaxRank> shift_{}, low_{}, high_{};
   A* tap_sums_ = nullptr;

@@ -1,4 +1,4 @@
-"""`ct.compat.v1.layers` next to TF1's own, which TensorFlow still carries, in another process."""
+"""`ct.compat.v1.layers` next to TF1's own, in another process: the copy that TensorFlow carries, and tf_keras."""
 
 import importlib
 import importlib.util
@@ -28,15 +28,20 @@ def _needs_reference():
         pytest.skip("this TensorFlow has dropped its copy of TF1's layers, the reference here")
 
 
-@pytest.fixture(scope="module")
-def recorded(tmp_path_factory, run_python):
+@pytest.fixture(scope="module", params=["tensorflow", "tf_keras"])
+def recorded(tmp_path_factory, run_python, request):
     """Folders with observations and checkpoints of this package and of TF1's layers."""
+    if importlib.util.find_spec(request.param) is None:
+        pytest.skip(f"{request.param} is not installed")
     ours, reference = tmp_path_factory.mktemp("ours"), tmp_path_factory.mktemp("reference")
     for scenario in v1_scenarios.SCENARIOS:
         path = ours / scenario.__name__
         np.savez(f"{path}.npz", **v1_scenarios.observe(scenario, layers, checkpoint=str(path)))
     run_python(
-        "import sys, v1_scenarios; v1_scenarios.main('tensorflow', *sys.argv[1:])", reference, ours
+        "import sys, v1_scenarios; v1_scenarios.main(*sys.argv[1:])",
+        request.param,
+        reference,
+        ours,
     )
     return ours, reference
 

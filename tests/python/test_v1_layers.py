@@ -1,4 +1,4 @@
-"""`ct.compat.v1.layers` next to TF1's own, in another process: the copy that TensorFlow carries, and tf_keras."""
+"""`ct.compat.v1.layers` next to TF1's own: TensorFlow's copy and tf_keras, in another process."""
 
 import importlib
 import importlib.util

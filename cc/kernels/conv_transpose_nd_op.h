@@ -12,6 +12,7 @@
 #include "cc/core/plan.h"
 #include "cc/kernels/cpu/conv_transpose.h"
 #include "cc/kernels/tf_bridge.h"
+#include "cc/kernels/trace.h"
 #include "tensorflow/core/framework/cancellation.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/platform/mutex.h"
@@ -117,6 +118,9 @@ class ConvTransposeNDKernel : public tensorflow::OpKernel {
     const auto plan = plans_.Get(key, [&] {
       return Device::MakePlan(operation, geometry, attributes_.dtype);
     });
+    const tsl::profiler::TraceMe trace(
+        [&] { return TraceText(type_string(), name(), *plan); },
+        tsl::profiler::TraceMeLevel::kInfo);
     tensorflow::Tensor packed;
     if (filter_is_constant_ && plan->packed_bytes > 0) {
       packed = packed_filters_.Get(

@@ -52,6 +52,7 @@ def _load_ops() -> bool:
         return False
     importlib.import_module("conv_transpose_nd._gradients")
     importlib.import_module("conv_transpose_nd._vectorize")
+    importlib.import_module("conv_transpose_nd._statistics")
     # TensorFlow imports Keras, but for its legacy one. Registers the layers, for saved models.
     if "keras" in sys.modules and sys.modules["keras"].config.backend() == "tensorflow":
         importlib.import_module("conv_transpose_nd.keras")

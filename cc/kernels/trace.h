@@ -1,0 +1,62 @@
+// What TensorFlow's profiler shows of a call, inside the event that TensorFlow
+// itself records for the op: the plan, the work, and the shapes.
+#ifndef CONV_TRANSPOSE_ND_KERNELS_TRACE_H_
+#define CONV_TRANSPOSE_ND_KERNELS_TRACE_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
+#include "cc/core/plan.h"
+#include "tensorflow/core/profiler/lib/traceme.h"
+
+namespace conv_transpose_nd {
+
+inline int64_t ItemBytes(DType dtype) {
+  switch (dtype) {
+    case DType::kHalf:
+    case DType::kBFloat16:
+      return 2;
+    case DType::kDouble:
+      return 8;
+    default:
+      return 4;
+  }
+}
+
+// Every operand read once, the result written once.
+inline int64_t OperandBytes(const Plan& plan) {
+  return (NumElements(plan.geometry.InputDims()) +
+          NumElements(plan.geometry.FilterDims()) +
+          NumElements(plan.geometry.OutputDims())) *
+         ItemBytes(plan.dtype);
+}
+
+// The profiler splits metadata at commas, but not between quotes.
+inline std::string ShapeText(const Dims& dims) {
+  return absl::StrCat("\"[", absl::StrJoin(dims, ", "), "]\"");
+}
+
+// Made only while a profiler records. `type` names the op; `name`, its node.
+inline std::string TraceText(absl::string_view type, absl::string_view name,
+                             const Plan& plan) {
+  const ConvTransposeGeometry& geometry = plan.geometry;
+  return tsl::profiler::TraceMeEncode(
+      absl::StrCat(type, " ", KernelFamilyName(plan.family)),
+      {{"node", name},
+       {"plan", KernelFamilyName(plan.family)},
+       {"target", plan.target.name},
+       {"reason", absl::StrCat("\"", plan.reason, "\"")},
+       {"flops", static_cast<int64_t>(2 * plan.multiply_adds)},
+       {"bytes", OperandBytes(plan)},
+       {"phases", plan.phases},
+       {"input", ShapeText(geometry.InputDims())},
+       {"filter", ShapeText(geometry.FilterDims())},
+       {"output", ShapeText(geometry.OutputDims())}});
+}
+
+}  // namespace conv_transpose_nd
+
+#endif  // CONV_TRANSPOSE_ND_KERNELS_TRACE_H_

@@ -10,10 +10,10 @@ import tempfile
 import time
 from typing import Any
 
-from benchmarks.machine import Machine
 from benchmarks.peers import ORACLE, OURS
 from benchmarks.process import START_SECONDS, Peer
 from benchmarks.workload import Case
+from conv_transpose_nd._machine import Machine
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +68,7 @@ def measure(
         "flops": case.workload.flops,
         "bytes": case.bytes_min,
         "tolerance": tolerance,
-        **machine.bound(case),
+        **machine.bound(case.workload.flops, case.bytes_min, case.dtype),
         # What the case took: preparing, comparing, taking turns.
         "wall_seconds": [round(b - a, 2) for a, b in itertools.pairwise(clock)],
         "plan": answers.get(ORACLE, {}).get("plan"),

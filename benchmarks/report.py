@@ -72,7 +72,7 @@ def _machine(figures: Results) -> list[str]:
     ]
     for threads, limits in figures.limits.items():
         if not limits["gflops"]:
-            lines += ["No C++ compiler: the machine's limits were not measured.", ""]
+            lines += ["The machine's limits were not measured.", ""]
             continue
         rates = ", ".join(f"{name} {value:.0f}" for name, value in limits["gflops"].items())
         copies = ", ".join(f"{_size(size)} {rate:.0f}" for size, rate in limits["copy"])

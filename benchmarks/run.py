@@ -19,10 +19,10 @@ from collections.abc import Iterator, Sequence
 
 from benchmarks import peers as registry
 from benchmarks import report, results, scaling
-from benchmarks.machine import Machine, describe, measure_machine
 from benchmarks.measure import Settings, measure, operand_folder
 from benchmarks.process import START_SECONDS, Peer
 from benchmarks.workload import DTYPES, OPERATIONS, Case, Workload, load_suite
+from conv_transpose_nd._machine import Machine, describe, measure_machine
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

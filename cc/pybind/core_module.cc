@@ -20,6 +20,7 @@
 #include "cc/core/plan.h"
 #include "cc/core/reference.h"
 #include "cc/kernels/cpu/conv_transpose.h"
+#include "cc/kernels/cpu/machine.h"
 #include "cc/pybind/thread_pool.h"
 
 namespace py = pybind11;
@@ -476,6 +477,31 @@ py::dict PlanDict(const Arguments& arguments, const Dims& input,
   return result;
 }
 
+py::dict MachineDict(int num_threads) {
+  if (num_threads < 1)
+    Invalid("num_threads must be >= 1, got " + std::to_string(num_threads));
+  MachineLimits limits;
+  {
+    py::gil_scoped_release release;
+    limits = MeasureMachine(num_threads);
+  }
+  py::dict gflops, isa, result;
+  gflops["float32"] = limits.float32.gflops;
+  // Its operands are converted and multiplied as float32.
+  gflops["float16"] = limits.float32.gflops;
+  gflops["bfloat16"] = limits.bfloat16.gflops;
+  gflops["float64"] = limits.float64.gflops;
+  isa["float32"] = limits.float32.isa;
+  isa["bfloat16"] = limits.bfloat16.isa;
+  py::list copy;
+  for (const MachineLimits::Copy& one : limits.copies)
+    copy.append(py::make_tuple(one.bytes, one.gbytes));
+  result["gflops"] = gflops;
+  result["copy"] = copy;
+  result["isa"] = isa;
+  return result;
+}
+
 void SetTarget(const std::string& name) {
   if (ChooseTarget(name)) return;
   std::string known;
@@ -609,6 +635,9 @@ void DefineDescriptions(py::module_& m) {
       py::arg("operation") = "conv_transpose", py::arg("dtype") = "float32",
       "Kernel family, blocks, memory in bytes and the reason for a call, as a "
       "dict.");
+  m.def("machine", &MachineDict, py::arg("num_threads") = 1,
+        "Measures, for about a second, what this many threads can do at most: "
+        "'gflops' by dtype, 'copy' as pairs of bytes and GB/s, 'isa'.");
   m.def("targets", &SupportedTargets,
         "Instruction sets that this machine runs, best first.");
   m.def(

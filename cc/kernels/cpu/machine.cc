@@ -1,18 +1,11 @@
-// What the machine can do: multiply-adds per second and bytes copied per
-// second.
-//
-//   machine THREADS -> {"gflops": {"float32": ..., ...}, "copy": [[bytes,
-//   GB/s], ...], ...}
-//
 // Multiply-adds: independent chains of the widest instruction that the
-// processor has, operands in registers. Copies: read and written bytes both
-// count, each thread has its own part. The best of several trials counts,
-// because the question is what is possible.
+// processor has, operands in registers. Copies: each thread has its own part.
+// The best of several trials counts, because the question is what is possible.
+#include "cc/kernels/cpu/machine.h"
 
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
@@ -23,6 +16,7 @@
 #include <immintrin.h>
 #endif
 
+namespace conv_transpose_nd {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -159,30 +153,22 @@ double CopyGbytes(int64_t total, int threads) {
   return best * 1e-9;
 }
 
+MachineLimits::Multiply Measure(const Chains& chains, int threads) {
+  return {Gflops(chains, threads), chains.isa};
+}
+
 }  // namespace
 
-int main(int argc, char** argv) {
-  const int threads = argc > 1 ? std::atoi(argv[1]) : 1;
-  if (threads < 1) {
-    std::fprintf(stderr, "threads must be >= 1, got %s\n", argv[1]);
-    return 2;
-  }
-  const Chains f32 = Float32(), f64 = Float64(), bf16 = BFloat16();
-  const double gflops32 = Gflops(f32, threads);
-  // float16 operands are converted and multiplied as float32.
-  std::printf(
-      "{\"gflops\": {\"float32\": %.1f, \"float16\": %.1f, \"bfloat16\": %.1f, "
-      "\"float64\": %.1f}, \"isa\": {\"float32\": \"%s\", \"bfloat16\": "
-      "\"%s\"}, \"copy\": [",
-      gflops32, gflops32, Gflops(bf16, threads), Gflops(f64, threads), f32.isa,
-      bf16.isa);
-  bool first = true;
+MachineLimits MeasureMachine(int threads) {
+  MachineLimits limits;
+  limits.float32 = Measure(Float32(), threads);
+  limits.float64 = Measure(Float64(), threads);
+  limits.bfloat16 = Measure(BFloat16(), threads);
   for (int64_t total = int64_t{32} << 10; total <= int64_t{512} << 20;
        total *= 4) {
-    std::printf("%s[%lld, %.1f]", first ? "" : ", ",
-                static_cast<long long>(total), CopyGbytes(total, threads));
-    first = false;
+    limits.copies.push_back({total, CopyGbytes(total, threads)});
   }
-  std::printf("]}\n");
-  return 0;
+  return limits;
 }
+
+}  // namespace conv_transpose_nd

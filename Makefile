@@ -25,7 +25,7 @@ BUILD_REQUIRES := "numpy>=1.26" -r .ci/requirements-build.txt
 
 NATIVE := CMakeLists.txt pyproject.toml $(shell find cc cmake -type f 2>/dev/null)
 SOURCES := $(NATIVE) README.md LICENSE \
-  $(shell find python -type f \( -name '*.py' -o -name '*.pyi' -o -name py.typed \) ! -name _build_info.py)
+  $(shell find python -type f \( -name '*.py' -o -name '*.pyi' -o -name py.typed -o -name '*.css' \) ! -name _build_info.py)
 CXX_FILES := $(shell find cc tests/cc tests/fuzz examples -name '*.h' -o -name '*.cc' -o -name '*.c' -o -name '*.cu' -o -name '*.cuh' 2>/dev/null)
 # Units that include no TensorFlow: seconds each, where a TensorFlow header costs a minute.
 TIDY_FILES := $(wildcard cc/core/*.cc)

@@ -20,6 +20,7 @@ from conv_transpose_nd._versions import show_versions
 
 if TYPE_CHECKING:
     from conv_transpose_nd import compat, core, keras, nn, saved_model, weights
+    from conv_transpose_nd._explain import explain
     from conv_transpose_nd.ops import conv_transpose_nd
     from conv_transpose_nd.replace import replace_tensorflow_ops
 
@@ -27,6 +28,7 @@ __all__ = [
     "compat",
     "conv_transpose_nd",
     "core",
+    "explain",
     "keras",
     "nn",
     "replace_tensorflow_ops",
@@ -37,7 +39,11 @@ __all__ = [
 ]
 
 # What is loaded on demand: functions with the module that has them, and modules.
-_FUNCTIONS = {"conv_transpose_nd": "ops", "replace_tensorflow_ops": "replace"}
+_FUNCTIONS = {
+    "conv_transpose_nd": "ops",
+    "explain": "_explain",
+    "replace_tensorflow_ops": "replace",
+}
 _MODULES = ("compat", "core", "keras", "nn", "ops", "saved_model", "weights")
 _WITHOUT_TENSORFLOW = ("core", "weights")
 

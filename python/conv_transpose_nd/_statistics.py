@@ -21,16 +21,18 @@ def geometry_arguments(node: Any) -> dict[str, Any]:
 
     Of a node whose attributes with default values may be missing.
     """
-    attributes = node.attr
-    found: dict[str, Any] = {"strides": list(attributes["strides"].list.i)}
-    if attributes["dilations"].list.i:
-        found["dilations"] = list(attributes["dilations"].list.i)
-    found["padding"] = attributes["padding"].s.decode()
+    given = {key: node.attr[key] for key in node.attr}
+    found: dict[str, Any] = {"strides": list(given["strides"].list.i)}
+    if "dilations" in given and given["dilations"].list.i:
+        found["dilations"] = list(given["dilations"].list.i)
+    found["padding"] = given["padding"].s.decode()
     if found["padding"] == "EXPLICIT":
-        pads = list(attributes["explicit_paddings"].list.i)
+        pads = list(given["explicit_paddings"].list.i)
         found["padding"] = list(zip(pads[::2], pads[1::2], strict=True))
-    found["data_format"] = attributes["data_format"].s.decode() or "CHANNELS_LAST"
-    found["groups"] = attributes["groups"].i or 1
+    if "data_format" in given:
+        found["data_format"] = given["data_format"].s.decode()
+    if "groups" in given:
+        found["groups"] = given["groups"].i
     return found
 
 

@@ -114,13 +114,22 @@ def _rewrite(meta: Any, report: Callable[[str], object], check: bool) -> list[Op
 def _rewrite_one(graph: _graph.Graph, node: Any, compiled: bool, check: bool) -> OpReport:
     op, name = node.op, node.name
     try:
-        if compiled and not _library.has_xla:
-            raise _match.LeftAloneError("in a function for XLA, which the op was built without")
-        found = _match.match(graph, node, check)
+        found = find(graph, node, compiled, check)
     except _match.LeftAloneError as reason:
         return OpReport(graph.name, name, op, False, str(reason))
     graph.replace(found.names, found.last, _op(graph, found))
     return OpReport(graph.name, name, op, True, _describe(found))
+
+
+def find(graph: _graph.Graph, node: Any, compiled: bool, check: bool) -> _match.Match:
+    """What the op takes over of a stock node, in a function that XLA compiles or not.
+
+    Raises:
+      LeftAloneError: if the op does not fit, with the reason.
+    """
+    if compiled and not _library.has_xla:
+        raise _match.LeftAloneError("in a function for XLA, which the op was built without")
+    return _match.match(graph, node, check)
 
 
 def _describe(found: _match.Match) -> str:

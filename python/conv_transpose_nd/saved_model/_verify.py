@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import pathlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from conv_transpose_nd.saved_model._report import Timing
 _ROUNDINGS = {"float16": 16, "bfloat16": 16, "float32": 1024, "float64": 1024}
 _ROUNDING = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24, "float64": 2.0**-53}
 # Tried for lengths that are unknown, in this order; networks halve them up to five times.
-_LENGTHS = (64, 32, 16, 8, 128, 7)
+LENGTHS = (64, 32, 16, 8, 128, 7)
 _MAX_CALLS = 50
 
 
@@ -57,8 +57,8 @@ def compare(
     for meta in model.meta_graphs:
         tolerance = options.tolerance if options.tolerance is not None else _tolerance(meta)
         tags = list(meta.meta_info_def.tags)
-        pair = _load(before, tags), _load(after, tags)
-        for name, functions in _callables(pair, meta):
+        pair = load(before, tags), load(after, tags)
+        for name, functions in callables(pair, meta):
             given = options.inputs.get(name)
             try:
                 timing = _compare_one(name, functions, given, tolerance, options)
@@ -82,17 +82,25 @@ def _tolerance(meta: Any) -> float:
         for node in graph
         if node.op.startswith("ConvTransposeND") or "BackpropInput" in node.op
     }
-    return max((_ROUNDINGS[n] * _ROUNDING[n] for n in names & set(_ROUNDING)), default=2.0**-24)
+    return allowed_difference(names)
 
 
-def _load(folder: pathlib.Path, tags: list[str]) -> Any:
+def allowed_difference(dtypes: Iterable[str]) -> float:
+    """Of outputs, divided by the largest, where convolutions compute in these dtypes."""
+    known = set(dtypes) & set(_ROUNDING)
+    return max((_ROUNDINGS[n] * _ROUNDING[n] for n in known), default=2.0**-24)
+
+
+def load(folder: pathlib.Path, tags: list[str]) -> Any:
+    """The SavedModel in `folder`; raises ValueError if it cannot be loaded."""
     try:
         return tf.saved_model.load(str(folder), tags)
     except (tf.errors.OpError, ValueError, OSError, LookupError) as error:
         raise ValueError(f"{folder} cannot be loaded: {error}") from error
 
 
-def _callables(models: tuple[Any, Any], meta: Any) -> Iterator[tuple[str, tuple[Any, Any]]]:
+def callables(models: tuple[Any, Any], meta: Any) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    """Name of each signature, or of a function that none calls, and the pair of it."""
     before, after = models
     for name in before.signatures:
         yield name, (before.signatures[name], after.signatures[name])
@@ -161,9 +169,9 @@ def _compare_one(
             f"{name} fails after the rewrite, nothing was written. Its inputs were {shapes}; if "
             f"random values make no sense, give it others, with inputs={{{name!r}: ...}}. {error}"
         ) from error
-    difference = _difference(expected, got)
+    difference = largest_difference(expected, got)
     if not difference <= tolerance:
-        if not _difference(expected, calls[0]()) <= tolerance:
+        if not largest_difference(expected, calls[0]()) <= tolerance:
             options.report(f"{name}: not compared, for equal inputs give it different outputs")
         else:
             raise ValueError(
@@ -177,10 +185,10 @@ def _compare_one(
 def _runnable(pair: tuple[Any, Any], given: Any) -> tuple[_Calls, list[Any], str]:
     """Both as functions without arguments, what the original gives, and the inputs' shapes."""
     problem = "none"
-    candidates = [given] if given is not None else _LENGTHS
+    candidates = [given] if given is not None else LENGTHS
     for candidate in candidates:
         try:
-            args, kwargs = _arguments(pair[0], candidate)
+            args, kwargs = arguments(pair[0], candidate)
             expected = _call(pair[0], args, kwargs)
         except (tf.errors.OpError, ValueError, TypeError) as error:
             lines = [line for line in str(error).splitlines() if line.strip() and "[[" not in line]
@@ -192,7 +200,8 @@ def _runnable(pair: tuple[Any, Any], given: Any) -> tuple[_Calls, list[Any], str
     raise _RejectedError(problem)
 
 
-def _arguments(function: Any, candidate: Any) -> tuple[Any, Any]:
+def arguments(function: Any, candidate: Any) -> tuple[Any, Any]:
+    """Arguments and keyword arguments: those given, or random ones of an unknown length."""
     args, kwargs = function.structured_input_signature
     if isinstance(candidate, int):
         rng = np.random.default_rng(1)
@@ -206,6 +215,11 @@ def _arguments(function: Any, candidate: Any) -> tuple[Any, Any]:
 
 def _given(spec: Any, value: Any) -> Any:
     return tf.constant(value, spec.dtype) if isinstance(spec, tf.TensorSpec) else value
+
+
+def random_tensor(spec: Any, length: int = 1) -> Any:
+    """One that fits `spec`, with `length` for lengths that are unknown."""
+    return _random(spec, length, np.random.default_rng(1))
 
 
 def _random(spec: Any, length: int, rng: np.random.Generator) -> Any:
@@ -229,7 +243,7 @@ def _call(function: Any, args: Any, kwargs: Any) -> list[Any]:
     return [t.numpy() for t in tf.nest.flatten(function(*args, **kwargs)) if tf.is_tensor(t)]
 
 
-def _difference(expected: list[Any], got: list[Any]) -> float:
+def largest_difference(expected: list[Any], got: list[Any]) -> float:
     """Largest difference of floating outputs over the largest output; else what share differs."""
     if [(a.shape, a.dtype) for a in expected] != [(a.shape, a.dtype) for a in got]:
         return float("inf")

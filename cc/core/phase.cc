@@ -1,5 +1,6 @@
 #include "cc/core/phase.h"
 
+#include <algorithm>
 #include <map>
 #include <utility>
 
@@ -20,6 +21,29 @@ int64_t AxisPhases::CoveredPositions() const {
   int64_t covered = 0;
   for (const Phase& phase : phases) covered += phase.count;
   return covered;
+}
+
+TapRange InsideTaps(const AxisPhases& axis, const Phase& phase, int64_t first,
+                    int64_t last) {
+  const std::vector<Tap>& taps = phase.taps;
+  const TapRange all{0, static_cast<int64_t>(taps.size())};
+  // No tap of a source offset beyond these is inside for any of the positions.
+  const int64_t lowest = -last * axis.source_step;
+  const int64_t highest = axis.source_length - 1 - first * axis.source_step;
+  const auto reachable = [&](const Tap& tap) {
+    return lowest <= tap.source_offset && tap.source_offset <= highest;
+  };
+  if (reachable(taps.front()) && reachable(taps.back())) return all;
+  const bool rising = taps.front().source_offset < taps.back().source_offset;
+  const auto before = [&](const Tap& tap) {
+    return rising ? tap.source_offset < lowest : tap.source_offset > highest;
+  };
+  const auto within = [&](const Tap& tap) {
+    return rising ? tap.source_offset <= highest : tap.source_offset >= lowest;
+  };
+  const auto begin = std::partition_point(taps.begin(), taps.end(), before);
+  const auto end = std::partition_point(begin, taps.end(), within);
+  return {begin - taps.begin(), end - taps.begin()};
 }
 
 AxisPhases OutputPhases(const AxisGeometry& axis) {

@@ -44,6 +44,20 @@ struct AxisPhases {
   int64_t CoveredPositions() const;
 };
 
+// Taps [begin, end) of a phase.
+struct TapRange {
+  int64_t begin, end;
+
+  int64_t size() const { return end - begin; }
+};
+
+// Taps that hold all those which positions first <= j <= last of the phase find
+// inside the source, and no other where first == last: source_offset rises or
+// falls with filter_index. By bisection, for a filter may be far longer than
+// its source.
+TapRange InsideTaps(const AxisPhases& axis, const Phase& phase, int64_t first,
+                    int64_t last);
+
 // Phases of an output axis: output o has phase (o + pad_before) mod stride,
 // uses the taps k with k * dilation = phase (mod stride) and reads input (o +
 // pad_before - k * dilation) / stride. Ordered by first output position.

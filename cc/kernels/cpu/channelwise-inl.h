@@ -37,7 +37,7 @@ class Channelwise {
     const int64_t end = std::min(tiles_.rows(), begin + 64);
     if (begin >= end) return;
     filter_taps_ = reinterpret_cast<int64_t*>(p);
-    offsets_ = filter_taps_ + std::max<int64_t>(1, tiles_.taps());
+    offsets_ = filter_taps_ + std::max<int64_t>(1, tiles_.phase_taps());
     p += RoundUp64(plan_.scratch_bytes -
                    RoundUp64(2 * channels_ * static_cast<int64_t>(sizeof(A))));
     sums_ = reinterpret_cast<A*>(p);

@@ -65,30 +65,34 @@ Compute<T> ExactSum(const GatherCall<T>& call, const Position& position,
   const T* filter =
       call.filter + group * gather.group_stride + column * gather.column_stride;
   Compute<T> sum(0);
-  std::array<size_t, kMaxRank> t{};
+  std::array<TapRange, kMaxRank> reach{};
+  std::array<int64_t, kMaxRank> t{};
   for (int a = 0; a < rank; ++a) {
-    if (position.phase[a]->taps.empty()) return sum;
+    const int64_t j = position.j[a];
+    reach[a] = InsideTaps(gather.axis[a], *position.phase[a], j, j);
+    if (reach[a].size() == 0) return sum;
+    t[a] = reach[a].begin;
   }
   while (true) {
     int64_t source_offset = 0, filter_tap = 0;
-    bool inside = true;
     for (int a = 0; a < rank; ++a) {
       const Tap& tap = position.phase[a]->taps[t[a]];
       const int64_t i =
           position.j[a] * gather.axis[a].source_step + tap.source_offset;
-      inside = inside && i >= 0 && i < gather.axis[a].source_length;
-      if (!inside) break;
       source_offset += i * gather.source.axis[a];
       filter_tap += tap.filter_index * gather.filter_step[a];
     }
-    for (int64_t d = 0; inside && d < gather.depth; ++d) {
+    for (int64_t d = 0; d < gather.depth; ++d) {
       sum +=
           ToCompute(source[source_offset + d * gather.source.channel]) *
           ToCompute(
               filter[filter_tap * gather.tap_stride + d * gather.depth_stride]);
     }
     int a = rank - 1;
-    while (a >= 0 && ++t[a] == position.phase[a]->taps.size()) t[a--] = 0;
+    while (a >= 0 && ++t[a] == reach[a].end) {
+      t[a] = reach[a].begin;
+      --a;
+    }
     if (a < 0) return sum;
   }
 }

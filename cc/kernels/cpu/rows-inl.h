@@ -12,6 +12,9 @@ class RowTiles {
       : plan_(plan), gather_(plan.gather), inner_(plan.geometry.rank - 1) {}
 
   int64_t rows() const { return rows_; }
+  // Taps of the phase, and of those the ones that the tile at hand can reach:
+  // FindTaps counts them.
+  int64_t phase_taps() const { return phase_taps_; }
   int64_t taps() const { return taps_; }
   // Some row of the tile reads beyond the border of the source.
   bool touched_border() const { return touched_border_; }
@@ -19,13 +22,13 @@ class RowTiles {
 
   void SetPhase(int64_t index) {
     rows_ = plan_.geometry.batch;
-    taps_ = 1;
+    phase_taps_ = 1;
     for (int a = inner_; a >= 0; --a) {
       const auto& phases = gather_.axis[a].phases;
       phase_[a] = &phases[index % phases.size()];
       index /= phases.size();
       rows_ *= phase_[a]->count;
-      taps_ *= phase_[a]->taps.size();
+      phase_taps_ *= phase_[a]->taps.size();
     }
   }
 
@@ -61,6 +64,7 @@ class RowTiles {
     }
     std::fill(result_offset_ + count_, result_offset_ + tile_rows,
               result_offset_[count_ - 1]);
+    ReachTaps();
   }
 
   Position PositionOf(int64_t row) const {
@@ -88,13 +92,13 @@ class RowTiles {
     return true;
   }
 
-  // For the taps [first, last) of the phase that some row finds inside the
-  // source: their filter positions, and tile_rows source offsets each, -1 where
-  // a row is outside. Returns how many there are. merged: how many taps of the
-  // innermost axis the first of them stands for.
+  // For those of the taps [first, last) within reach that some row finds inside
+  // the source: their filter positions, and tile_rows source offsets each, -1
+  // where a row is outside. Returns how many there are. merged: how many taps
+  // of the innermost axis the first of them stands for.
   int64_t FindTaps(int64_t first, int64_t last, int tile_rows,
                    int64_t* filter_taps, int64_t* offsets, int64_t merged = 1) {
-    const int64_t inner_taps = phase_[inner_]->taps.size();
+    const int64_t inner_taps = reach_[inner_].size();
     int64_t found = 0, line_filter = 0;
     int64_t line_offset[kMaxTileRows];
     int64_t outer = first / inner_taps, t_inner = first % inner_taps;
@@ -103,7 +107,7 @@ class RowTiles {
         if (t_inner == inner_taps) t_inner = 0, ++outer;
         line_filter = FindLines(outer, line_offset);
       }
-      const Tap& tap = phase_[inner_]->taps[t_inner];
+      const Tap& tap = phase_[inner_]->taps[reach_[inner_].begin + t_inner];
       int64_t* to = offsets + found * tile_rows;
       bool any = false;
       for (int i = 0; i < runs_; ++i) {
@@ -122,6 +126,24 @@ class RowTiles {
     Position first;
     int begin, end;
   };
+
+  // Along each axis, the taps that some row of the tile can find inside. The
+  // time of a tile must not grow with a filter that is mostly beyond the
+  // source.
+  void ReachTaps() {
+    taps_ = 1;
+    for (int a = inner_; a >= 0; --a) {
+      int64_t first = run_[0].first.j[a], last = first;
+      for (int i = 0; i < runs_; ++i) {
+        const int64_t j = run_[i].first.j[a];
+        const int64_t more = a == inner_ ? run_[i].end - run_[i].begin - 1 : 0;
+        first = std::min(first, j);
+        last = std::max(last, j + more);
+      }
+      reach_[a] = InsideTaps(gather_.axis[a], *phase_[a], first, last);
+      taps_ *= reach_[a].size();
+    }
+  }
 
   void Advance() {
     int a = inner_;
@@ -163,8 +185,9 @@ class RowTiles {
     }
     int64_t filter = 0;
     for (int a = inner_ - 1; a >= 0; --a) {
-      const Tap& tap = phase_[a]->taps[index % phase_[a]->taps.size()];
-      index /= phase_[a]->taps.size();
+      const TapRange& reach = reach_[a];
+      const Tap& tap = phase_[a]->taps[reach.begin + index % reach.size()];
+      index /= reach.size();
       filter += tap.filter_index * gather_.filter_step[a];
       for (int r = 0; r < runs_; ++r) {
         const int64_t i = run_[r].first.j[a] * gather_.axis[a].source_step +
@@ -181,11 +204,13 @@ class RowTiles {
   const Gather& gather_;
   const int inner_;
   std::array<const Phase*, kMaxRank> phase_{};
-  int64_t rows_ = 0, taps_ = 0;
+  int64_t rows_ = 0, phase_taps_ = 0;
   Position next_;
   // The tile at hand.
   bool touched_border_ = false;
   int count_ = 0, runs_ = 0;
+  int64_t taps_ = 0;
+  std::array<TapRange, kMaxRank> reach_{};
   Run run_[kMaxTileRows];
   int64_t result_offset_[kMaxTileRows];
 };

@@ -28,6 +28,35 @@ Triples Scatter(const AxisGeometry& axis) {
   return triples;
 }
 
+// For each range of positions, no tap left out that lands; for a single
+// position, none too many.
+void CheckInsideTaps(const AxisPhases& axis) {
+  for (const Phase& phase : axis.phases) {
+    const auto lands = [&](const Tap& tap, int64_t j) {
+      const int64_t source = j * axis.source_step + tap.source_offset;
+      return source >= 0 && source < axis.source_length;
+    };
+    for (int64_t first = 0; first < phase.count; ++first) {
+      for (int64_t last = first; last < phase.count; ++last) {
+        const TapRange range = InsideTaps(axis, phase, first, last);
+        ASSERT_LE(0, range.begin);
+        ASSERT_LE(range.begin, range.end);
+        ASSERT_LE(range.end, static_cast<int64_t>(phase.taps.size()));
+        for (int64_t t = 0; t < static_cast<int64_t>(phase.taps.size()); ++t) {
+          const bool in_range = t >= range.begin && t < range.end;
+          for (int64_t j = first; j <= last; ++j) {
+            const bool inside = lands(phase.taps[t], j);
+            EXPECT_TRUE(in_range || !inside) << "tap " << t << " at " << j;
+            if (first == last) {
+              EXPECT_EQ(in_range, inside) << "tap " << t << " at " << j;
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
 // What a gather over the phases multiplies, as (result, tap, source). Every tap
 // must land at least once.
 Triples Gather(const AxisPhases& axis) {
@@ -96,6 +125,9 @@ void CheckAxis(const AxisGeometry& axis) {
   for (auto& [o, k, i] : transposed) std::swap(o, i);
   std::sort(transposed.begin(), transposed.end());
   EXPECT_EQ(transposed, expected);
+  if (axis.input + axis.filter + axis.output > 40) return;
+  CheckInsideTaps(output);
+  CheckInsideTaps(input);
 }
 
 // All axes with lengths up to `length`, whatever the output: the phases do not
@@ -137,6 +169,20 @@ TEST(PhaseTest, LongerAxes) {
   CheckAxis(Axis(9, 4, 5, 2, 3, 8));        // cropped on both sides
   CheckAxis(Axis(2, 50, 100, 2, 1, 24));    // most taps land nowhere
   CheckAxis(Axis(1, 1, 1000, 1000, 1, 0));  // one output in a thousand
+}
+
+// Far fewer taps land than there are: as many as the source is long.
+TEST(PhaseTest, FewOfManyTapsAreInside) {
+  const AxisPhases output = OutputPhases(Axis(3, 1000, 1002, 1, 1, 0));
+  ASSERT_EQ(output.phases.size(), 1u);
+  const Phase& phase = output.phases[0];
+  ASSERT_EQ(phase.taps.size(), 1000u);
+  const TapRange first = InsideTaps(output, phase, 0, 0);
+  EXPECT_EQ(first.begin, 0);
+  EXPECT_EQ(first.end, 1);
+  const TapRange middle = InsideTaps(output, phase, 500, 511);
+  EXPECT_EQ(middle.begin, 498);
+  EXPECT_EQ(middle.end, 512);
 }
 
 TEST(PhaseTest, TapsThatNeverLandAreDropped) {

@@ -187,9 +187,9 @@ std::vector<double> Tolerance(const Plan& plan, const Values& values,
   const bool forward = plan.operation == Operation::kConvTranspose;
   const double source = Largest(forward ? values.input : values.output_grad);
   const double product = source * Largest(values.filter);
-  const double depth = static_cast<double>(plan.gather.depth);
+  const double terms = error.classes * static_cast<double>(plan.gather.depth);
   const double more =
-      depth * error.growth *
+      terms * error.growth *
       ((8 + 0.5 * error.roundings) * AccumulatorEpsilon(plan.dtype) * product +
        AccumulatorTiny(plan.dtype));
   for (double& bound : tolerance) bound += more;

@@ -70,7 +70,8 @@ WinogradError AxisError() {
                             [](double* line) { Filter::Filter(line, 1); });
   const Matrix b = MatrixOf(kComponents, kComponents,
                             [](double* line) { Filter::Source(line, 1); });
-  WinogradError error{0, double(a.Additions() + g.Additions() + b.Additions())};
+  WinogradError error{0, double(a.Additions() + g.Additions() + b.Additions()),
+                      1};
   for (int o = 0; o < kOutputs; ++o) {
     double growth = 0;
     for (int c = 0; c < kComponents; ++c) {
@@ -96,15 +97,18 @@ WinogradError ErrorOf(const WinogradAxis& axis) {
 WinogradError ErrorOf(const Plan& plan) {
   WinogradError worst;
   for (const auto& phases : plan.winograd.axis) {
-    WinogradError axis{0, 0};
+    WinogradError axis{0, 0, 1};
     for (const WinogradAxis& phase : phases) {
       const WinogradError error = ErrorOf(phase);
       axis.growth = std::max(axis.growth, error.growth);
       axis.roundings = std::max(axis.roundings, error.roundings);
+      axis.classes =
+          std::max(axis.classes, static_cast<double>(phase.classes.size()));
     }
     if (phases.empty()) continue;
     worst.growth *= axis.growth;
     worst.roundings += axis.roundings;
+    worst.classes *= axis.classes;
   }
   return worst;
 }

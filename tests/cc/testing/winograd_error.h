@@ -8,21 +8,36 @@
 namespace conv_transpose_nd {
 namespace testing {
 
-// Along an axis a tile is y = A ((G g) . (B d)): g the taps, d the source
-// positions, y the results. Rounding every addition and product of it gives
-//   |error of y| <= (terms + roundings) u |A| ((|G| |g|) . (|B| |d|)),
-// u the unit roundoff (Barabasz et al., arXiv:1803.10986, theorem 1, whose
-// derivation holds for any order of the additions). In N dimensions the
-// matrices are Kronecker products. With |g| <= max |w| and |d| <= max |x|:
-//   |A| ((|G| |g|) . (|B| |d|)) <= growth max |w| max |x| per channel.
+// Along an axis, a tile of results y comes from source positions d and taps g:
+//
+//   y = A sum over classes and depth of (G g) . (B d)
+//
+// The components of all n = classes * depth pairs are added up before the one
+// transform back. Each addition, product and halving rounds by a factor of at
+// most 1 + u, u the unit roundoff. A term of y passes at most b of them in B,
+// g in G, one product and n - 1 additions, and a in A, whatever their order:
+//
+//   |error of y| <= (n + r) u |A| sum of (|G| |g|) . (|B| |d|) + O(u^2)
+//
+// with r = a + b + g (Barabasz et al., arXiv:1803.10986, theorem 1, for one
+// class). With |g| <= max |w| and |d| <= max |x| each of the n pairs adds at
+// most growth max |w| max |x| to that sum; a class that lacks taps adds less.
+// In N dimensions the matrices are Kronecker products: growths multiply, r adds
+// up, and the classes are those of all axes.
+//
+//   |error of y| <= (n + r) u n growth max |w| max |x|
+//
+// As for direct sums (Tolerance in expected.h), n roundings of random sign walk
+// no further than a constant: 16 stands for the first n.
 struct WinogradError {
   // Largest over the phases of the product over the axes of
   //   max_o sum_c |A_oc| (sum_k |G_ck|) (sum_s |B_cs|).
   // Direct sums have the number of taps in its place.
   double growth = 1;
-  // Additions that a value passes in the three transforms, at most: per axis
-  // one less than the longest row of each matrix.
+  // r: per axis one less than the longest row of each matrix.
   double roundings = 0;
+  // Largest over the phases of the product over the axes.
+  double classes = 1;
 };
 
 // plan.family must be kWinograd.

@@ -34,9 +34,9 @@ Request Layer(int rank, int64_t length, int64_t filter, int64_t stride) {
   return request;
 }
 
-Plan WinogradPlan(const Request& request, const std::string& target) {
-  return MakePlan(Operation::kConvTranspose,
-                  testing::GeometryOf(Operation::kConvTranspose, request),
+Plan WinogradPlan(const Request& request, const std::string& target,
+                  Operation operation = Operation::kConvTranspose) {
+  return MakePlan(operation, testing::GeometryOf(operation, request),
                   DType::kFloat, *FindTarget(target), KernelFamily::kWinograd);
 }
 
@@ -65,6 +65,24 @@ TEST(WinogradErrorTest, IsThatOfTheMatrices) {
   }
 }
 
+// Taps beyond three, and those of an input gradient's residues.
+TEST(WinogradErrorTest, CountsTheClassesOfAllAxes) {
+  struct Case {
+    Request request;
+    Operation operation;
+    double classes;
+  };
+  for (const Case& c : {Case{Layer(1, 12, 2, 1), Operation::kConvTranspose, 1},
+                        Case{Layer(1, 12, 6, 1), Operation::kConvTranspose, 2},
+                        Case{Layer(2, 12, 6, 1), Operation::kConvTranspose, 4},
+                        Case{Layer(1, 12, 4, 2), Operation::kInputGrad, 2},
+                        Case{Layer(2, 12, 4, 2), Operation::kInputGrad, 4}}) {
+    const Plan plan = WinogradPlan(c.request, "baseline", c.operation);
+    ASSERT_EQ(plan.family, KernelFamily::kWinograd) << plan.ToString();
+    EXPECT_EQ(testing::ErrorOf(plan).classes, c.classes) << plan.ToString();
+  }
+}
+
 // Operands of one sign and size, and operands that cancel in the sums but not
 // in the transforms.
 TEST(WinogradErrorTest, BoundHoldsWhereOperandsCancel) {
@@ -72,25 +90,31 @@ TEST(WinogradErrorTest, BoundHoldsWhereOperandsCancel) {
   for (const Request& request :
        {Layer(1, 7, 4, 2), Layer(2, 7, 4, 2), Layer(3, 4, 2, 1),
         Layer(2, 6, 2, 1), Layer(2, 7, 3, 1), Layer(2, 7, 6, 2),
-        Layer(3, 4, 3, 1), Layer(1, 7, 3, 1)}) {
-    for (const std::string& target : SupportedTargets()) {
-      const Plan plan = WinogradPlan(request, target);
-      ASSERT_EQ(plan.family, KernelFamily::kWinograd) << plan.ToString();
-      for (int pattern = 0; pattern < 3; ++pattern) {
-        Values values =
-            testing::RandomValues(&random, DType::kFloat, plan.geometry);
-        int64_t at = 0;
-        for (double& value : values.input) {
-          const int64_t position = at++ / 32;
-          if (pattern > 0) value = 1 - 0x1p-12 * value;
-          if (pattern > 1 && position % 2 == 1) value = -value;
+        Layer(3, 4, 3, 1), Layer(1, 7, 3, 1), Layer(1, 40, 15, 1),
+        Layer(2, 14, 7, 1)}) {
+    for (Operation operation :
+         {Operation::kConvTranspose, Operation::kInputGrad}) {
+      for (const std::string& target : SupportedTargets()) {
+        const Plan plan = WinogradPlan(request, target, operation);
+        ASSERT_EQ(plan.family, KernelFamily::kWinograd) << plan.ToString();
+        for (int pattern = 0; pattern < 3; ++pattern) {
+          Values values =
+              testing::RandomValues(&random, DType::kFloat, plan.geometry);
+          for (auto* source : {&values.input, &values.output_grad}) {
+            int64_t at = 0;
+            for (double& value : *source) {
+              const int64_t position = at++ / 32;
+              if (pattern > 0) value = 1 - 0x1p-12 * value;
+              if (pattern > 1 && position % 2 == 1) value = -value;
+              value = static_cast<float>(value);
+            }
+          }
+          SCOPED_TRACE(plan.ToString());
+          const std::vector<double> expected = testing::Expected(
+              plan.operation, plan.dtype, plan.geometry, values);
+          testing::ExpectClose(testing::RunKernel(plan, values), expected,
+                               testing::Tolerance(plan, values, expected));
         }
-        for (double& value : values.input) value = static_cast<float>(value);
-        SCOPED_TRACE(plan.ToString());
-        const std::vector<double> expected = testing::Expected(
-            plan.operation, plan.dtype, plan.geometry, values);
-        testing::ExpectClose(testing::RunKernel(plan, values), expected,
-                             testing::Tolerance(plan, values, expected));
       }
     }
   }

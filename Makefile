@@ -126,7 +126,7 @@ $(VENV)/.demo: pyproject.toml | $(VENV)/.package
 	@touch $@
 
 $(VENV)/.test: pyproject.toml | $(VENV)/.package
-	$(BIN)/python -m pip install --quiet "conv-transpose-nd[demo,test]"
+	$(BIN)/python -m pip install --quiet "conv-transpose-nd[cli,demo,test]"
 	@touch $@
 
 # After TensorFlow and NumPy, whose annotations mypy reads.

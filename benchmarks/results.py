@@ -34,12 +34,15 @@ class Results:
         """Takes a case, in the place of an earlier measurement of it."""
         self.cases = [c for c in self.cases if case_key(c) != case_key(case)] + [case]
 
+    def to_json(self) -> dict[str, Any]:
+        """What read takes."""
+        return {"format": FORMAT, **dataclasses.asdict(self)}
+
     def write(self, path: pathlib.Path) -> None:
         """Replaces the file as a whole, so that an interruption leaves the last good one."""
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(path.name + ".part")
-        value = {"format": FORMAT, **dataclasses.asdict(self)}
-        part.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+        part.write_text(json.dumps(self.to_json(), indent=1) + "\n", encoding="utf-8")
         os.replace(part, path)
 
 

@@ -12,9 +12,9 @@ Figures are written after every case; the same command goes on where it was inte
 from __future__ import annotations
 
 import argparse
+import json
 import pathlib
 import sys
-import time
 from collections.abc import Iterator, Sequence
 
 from benchmarks import peers as registry
@@ -23,6 +23,9 @@ from benchmarks.measure import Settings, measure, operand_folder
 from benchmarks.process import START_SECONDS, Peer
 from benchmarks.workload import DTYPES, OPERATIONS, Case, Workload, load_suite
 from conv_transpose_nd._machine import Machine, describe, measure_machine
+from conv_transpose_nd.cli import _progress
+
+STDOUT = pathlib.Path("-")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,8 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings = Settings(options.seconds, options.turns, options.limit)
     for threads in options.threads:
         _run_threads(options, threads, settings, figures)
-    text = report.markdown(figures)
-    print(text)
+    print(json.dumps(figures.to_json()) if options.json_to_stdout else report.markdown(figures))
     if path:
         figures.write(path)
         report.write(figures, path)
@@ -80,16 +82,16 @@ def _run_cases(
     machine: Machine,
     figures: results.Results,
 ) -> None:
-    start = time.monotonic()
-    for index, (workload, operation, dtype, threads) in enumerate(plans):
-        with operand_folder() as folder:
-            case = Case(workload, operation, dtype, threads, pathlib.Path(folder))
-            figures.add(measure(case, peers, settings, machine))
-        _save(options, figures)
-        passed = time.monotonic() - start
-        left = passed / (index + 1) * (len(plans) - index - 1)
-        line = report.progress(figures.cases[-1])
-        print(f"[{index + 1}/{len(plans)}, {left / 60:.1f} min left] {line}", file=sys.stderr)
+    with _progress.bar() as progress:
+        for index, (workload, operation, dtype, threads) in enumerate(plans):
+            progress(index, len(plans), f"{workload.name}, {operation}, {dtype}, {threads} threads")
+            with operand_folder() as folder:
+                case = Case(workload, operation, dtype, threads, pathlib.Path(folder))
+                figures.add(measure(case, peers, settings, machine))
+            _save(options, figures)
+            if options.verbose:
+                line = report.progress(figures.cases[-1])
+                print(f"[{index + 1}/{len(plans)}] {line}", file=sys.stderr)
 
 
 def _versions(peers: dict[str, Peer], figures: results.Results) -> None:
@@ -119,7 +121,8 @@ def _plan(
                     yield workload, operation, dtype, threads
 
 
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.run",
         description=__doc__,
@@ -142,9 +145,25 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--limit", type=float, default=60.0, help="seconds to prepare a case, at most"
     )
-    parser.add_argument("--json", type=pathlib.Path, help="figures; beside it .md and .svg")
+    parser.add_argument(
+        "--json",
+        type=pathlib.Path,
+        nargs="?",
+        const=STDOUT,
+        metavar="FILE",
+        help="write figures to FILE, beside it .md and .svg; without FILE print them",
+    )
+    parser.add_argument("--verbose", action="store_true", help="a line per case on stderr")
     parser.add_argument("--fresh", action="store_true", help="measure again what the file has")
+    return parser
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = make_parser()
     options = parser.parse_args(arguments)
+    options.json_to_stdout = options.json == STDOUT
+    if options.json_to_stdout:
+        options.json = None
     options.operations = _choices(parser, "--operations", options.operations, OPERATIONS)
     options.dtypes = _choices(parser, "--dtypes", options.dtypes, DTYPES)
     options.peers = _choices(parser, "--peers", options.peers, tuple(registry.PEERS))

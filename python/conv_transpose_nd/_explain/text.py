@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import importlib.util
 import math
+from typing import Literal
 
 from conv_transpose_nd._explain.result import Explained, Explanation
 
-HEADS = (
-    "",
-    "name",
-    "geometry",
-    "plan",
-    "GFLOP",
-    "MB",
-    "bound by",
-    "bound ms",
-    "this op ms",
-    "stock ms",
-    "stock/this",
+# Head, whether it is a number, whether a terminal of 80 columns has room for it.
+COLUMNS = (
+    ("", False, True),
+    ("name", False, True),
+    ("geometry", False, False),
+    ("plan", False, True),
+    ("GFLOP", True, True),
+    ("MB", True, False),
+    ("bound by", False, False),
+    ("bound\nms", True, True),
+    ("this op\nms", True, True),
+    ("stock\nms", True, True),
+    ("stock\n/ this", True, True),
 )
+_WIDE = 140  # columns of a terminal
 # Names of nodes below a layer's.
 _GENERIC = {
     *("conv_transpose", "conv_transpose_nd", "convtransposend", "squeeze", "add", "biasadd"),
     *("relu", "relu6", "leakyrelu", "elu", "gelu", "sigmoid", "tanh", "silu", "mul"),
 }
-_TEXT_COLUMNS = 4  # from the left; what follows are numbers
 
 
 def show(explanation: Explanation) -> None:
@@ -33,30 +35,36 @@ def show(explanation: Explanation) -> None:
     if importlib.util.find_spec("rich") is None:
         print(plain(explanation))
         return
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=explanation.target, title_justify="left")
-    for index, head in enumerate(HEADS):
-        numeric = index >= _TEXT_COLUMNS and head != "bound by"
-        table.add_column(head, justify="right" if numeric else "left", overflow="fold")
-    for row in rows(explanation):
-        table.add_row(*row)
     console = Console(highlight=False)
+    wide = console.width >= _WIDE
+    shown = [column for column in COLUMNS if wide or column[2]]
+    style = box.HEAVY_HEAD if wide else box.SIMPLE_HEAD
+    table = Table(title=explanation.target, title_justify="left", box=style, pad_edge=wide)
+    for head, number, _ in shown:
+        justify: Literal["left", "right"] = "right" if number else "left"
+        table.add_column(head, justify=justify, overflow="fold", no_wrap=number or head == "plan")
+    for row in rows(explanation):
+        cells = zip(row, COLUMNS, strict=True)
+        table.add_row(*(cell for cell, column in cells if wide or column[2]))
     console.print(table)
-    for line in remarks(explanation):
+    for line in remarks(explanation, not wide):
         console.print(line, markup=False)
 
 
 def plain(explanation: Explanation) -> str:
     """The same without any package."""
-    table = [HEADS, *rows(explanation)]
+    heads = [head.replace("\n", " ") for head, _, _ in COLUMNS]
+    table = [heads, *rows(explanation)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = [explanation.target]
     for row in table:
         cells = [
-            cell.ljust(width) if index < _TEXT_COLUMNS else cell.rjust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+            cell.rjust(width) if number else cell.ljust(width)
+            for cell, width, (_, number, _) in zip(row, widths, COLUMNS, strict=True)
         ]
         lines.append("  ".join(cells).rstrip())
     return "\n".join([*lines, *remarks(explanation)])
@@ -84,10 +92,17 @@ def _row(number: int, one: Explained) -> tuple[str, ...]:
     )
 
 
-def remarks(explanation: Explanation) -> list[str]:
-    """Why each plan was chosen, what accelerate would gain, and what was not examined."""
+def remarks(explanation: Explanation, narrow: bool = False) -> list[str]:
+    """Why each plan was chosen, what accelerate would gain, and what was not examined.
+
+    And what a narrow table has no room for.
+    """
     lines = [_machine(explanation)] if explanation.machine.gflops else []
     for number, one in enumerate(explanation.convolutions, 1):
+        if narrow:
+            size = f"{figure(one.call.bytes * 1e-6)} MB"
+            bound = f"; bound by {one.bound_by}" if one.bound_by else ""
+            lines.append(f"{number}: {geometry(one)}; {size}{bound}")
         lines.append(f"{number}: {one.plan['family']}, {one.reason}; {one.verdict()}")
         if one.times and one.times.stock_note:
             lines.append(f"{number}: {one.times.stock_note}")

@@ -1,13 +1,15 @@
-"""What `accelerate` and `to-stock` share: options, error messages, a clean end when interrupted."""
+"""What `accelerate` and `to-stock` share: options, error messages, output."""
 
 from __future__ import annotations
 
 import argparse
-import signal
+import dataclasses
+import json
 import sys
 from collections.abc import Callable
-from types import FrameType
 from typing import Any
+
+from conv_transpose_nd.cli import _progress
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,33 +25,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-check", dest="check", action="store_false", help="write without having run anything"
     )
+    parser.add_argument(
+        "--json", action="store_true", help="print the report as one JSON object, at the end"
+    )
 
 
 def run(rewrite: Callable[..., Any], options: argparse.Namespace, **extra: Any) -> int:
     """Calls `rewrite`; returns 0, or 1 after a message if it could not be done."""
-    previous = signal.signal(signal.SIGTERM, _terminate)
     try:
-        rewrite(
-            options.src,
-            options.dst,
-            check=options.check,
-            tolerance=options.tolerance,
-            seconds=options.seconds,
-            report=_print,
-            **extra,
-        )
+        with _progress.bar() as progress:
+
+            def report(line: str) -> None:
+                progress(0, None, line.partition(":")[0])
+                if not options.json:
+                    print(line, flush=True)
+
+            progress(0, None, f"reading {options.src}")
+            found = rewrite(
+                options.src,
+                options.dst,
+                check=options.check,
+                tolerance=options.tolerance,
+                seconds=options.seconds,
+                report=report,
+                **extra,
+            )
     except (ValueError, OSError) as error:
         print(f"conv-transpose-nd: {error}", file=sys.stderr)
         return 1
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+    if options.json:
+        print(json.dumps({"dst": options.dst, **dataclasses.asdict(found)}, indent=2))
     return 0
-
-
-def _print(line: str) -> None:
-    print(line, flush=True)
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    # An exception, so that what was begun is removed.
-    raise SystemExit(128 + number)

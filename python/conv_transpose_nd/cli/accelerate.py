@@ -6,6 +6,8 @@ import argparse
 
 from conv_transpose_nd.cli import _rewrite
 
+EXAMPLE = "conv-transpose-nd accelerate model faster"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of `accelerate`."""

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 import conv_transpose_nd
 
+EXAMPLE = "conv-transpose-nd bench --only dcgan64,unet --threads 1,2 --json figures.json"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares no option: all that follows `bench` goes to `python -m benchmarks.run`."""
@@ -17,14 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Runs the benchmark of the source tree; returns its exit code, or 2 if there is none."""
-    root = find_source(
-        [
-            pathlib.Path.cwd(),
-            # python/conv_transpose_nd/__init__.py of a checkout
-            pathlib.Path(conv_transpose_nd.__file__).resolve().parents[2],
-        ]
-    )
-    if root is None:
+    if import_source() is None:
+        if {"-h", "--help"} & set(options.rest):
+            options.parser.print_help()
+            return 0
         print(
             "conv-transpose-nd bench: the benchmark is in the source tree, in benchmarks/, not in "
             "the installed package. Run this command in a checkout, equally "
@@ -32,9 +30,21 @@ def run(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 2
-    sys.path.insert(0, str(root))
-    arguments: Sequence[str] = options.rest
-    return int(importlib.import_module("benchmarks.run").main(arguments))
+    return int(importlib.import_module("benchmarks.run").main(options.rest))
+
+
+def import_source() -> pathlib.Path | None:
+    """Makes `benchmarks` importable; the checkout's root, or None if there is none."""
+    root = find_source(
+        [
+            pathlib.Path.cwd(),
+            # python/conv_transpose_nd/__init__.py of a checkout
+            pathlib.Path(conv_transpose_nd.__file__).resolve().parents[2],
+        ]
+    )
+    if root is not None and str(root) not in sys.path:
+        sys.path.insert(0, str(root))
+    return root
 
 
 def find_source(folders: Sequence[pathlib.Path]) -> pathlib.Path | None:

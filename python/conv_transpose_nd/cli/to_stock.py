@@ -6,6 +6,7 @@ import argparse
 
 from conv_transpose_nd.cli import _rewrite
 
+EXAMPLE = "conv-transpose-nd to-stock faster portable"
 add_arguments = _rewrite.add_arguments
 
 

@@ -15,12 +15,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from conv_transpose_nd.cli import _progress
+
 if TYPE_CHECKING:
     from conv_transpose_nd.cli.demo.evaluation import Judged
 
 # Packages of the extras `tensorflow` and `demo`, by import name.
 _NEEDS = ("tensorflow", "PIL", "rich", "skimage", "sklearn")
 _REPEATS = 15
+EXAMPLE = "conv-transpose-nd demo --seconds 60 --output demo-output"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,15 +77,19 @@ def run(options: argparse.Namespace) -> int:
 def _train_and_judge(options: argparse.Namespace) -> tuple[int, list[Judged], Path, Path]:
     from conv_transpose_nd.cli.demo import data, evaluation, export, sheet
     from conv_transpose_nd.cli.demo.model import Generator
-    from conv_transpose_nd.cli.demo.progress import training_progress
+    from conv_transpose_nd.cli.demo.progress import training_report
     from conv_transpose_nd.cli.demo.training import train
 
     options.output.mkdir(parents=True, exist_ok=True)
     model = Generator(options.seed)
-    with training_progress(options.seconds) as report:
+    with _progress.bar() as update:
+        update(0, None, "reading pictures")
+        report = training_report(options.seconds, update)
         steps = train(model, options.seconds, options.seed, report)
-    paths = export.save(model, options.output)
-    judged = evaluation.evaluate(model, paths, data.held_out(), _REPEATS)
+        update(0, None, "saving")
+        paths = export.save(model, options.output)
+        update(0, None, "serving the pictures from a fresh process")
+        judged = evaluation.evaluate(model, paths, data.held_out(), _REPEATS)
     picture = options.output / "sheet.png"
     sheet.draw(judged, picture)
     return steps, judged, picture, paths[0]

@@ -423,6 +423,21 @@ assert "conv_transpose_nd" not in sys.modules
     assert run_python(code, tmp_path, *libraries).stdout.strip() == str([1.0] * 6)
 
 
+def test_a_custom_call_cannot_ask_whether_to_stop():
+    """Why a compiled program is not cancelled midway: docs/reliability.md.
+
+    Where this fails, TensorFlow gives a handler a way to learn of it: cc/xla/handler.cc can use it.
+    """
+    folder = pathlib.Path(tf.sysconfig.get_include()) / "xla"
+    interface = (folder / "ffi" / "api" / "c_api.h").read_text()
+    assert "XLA_FFI_ThreadPool_Schedule" in interface  # what the handler uses
+    found = [line.strip() for line in interface.splitlines() if "cancel" in line.lower()]
+    # The code of an error that a handler may return; no function.
+    assert all(line.startswith("XLA_FFI_Error_Code_CANCELLED") for line in found)
+    for name in ("ffi/execution_context.h", "executable_run_options.h"):
+        assert "cancel" not in (folder / name).read_text().lower()
+
+
 def test_without_the_xla_library(run_python, tmp_path):
     """A build without it works, and says so; XLA itself names the op that it does not know."""
     package = pathlib.Path(ct.__file__).parent

@@ -12,7 +12,9 @@ enum class StatusCode {
   kOk,
   kInvalidArgument,
   kResourceExhausted,
-  kUnimplemented
+  kUnimplemented,
+  kUnavailable,  // no driver, or no device
+  kInternal,     // the device or its driver failed
 };
 
 // A code and, unless ok, a message of the form "argument rule, got value".

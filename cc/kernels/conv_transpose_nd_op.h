@@ -9,30 +9,38 @@
 #include <string>
 #include <utility>
 
-#include "cc/core/plan.h"
+#include "cc/core/geometry.h"
 #include "cc/kernels/cpu/conv_transpose.h"
 #include "cc/kernels/tf_bridge.h"
-#include "cc/kernels/trace.h"
 #include "tensorflow/core/framework/cancellation.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/platform/mutex.h"
+#include "tensorflow/core/profiler/lib/traceme.h"
 
 namespace conv_transpose_nd {
 
 // Keeps the plan of the last geometry: consecutive calls mostly repeat it.
+template <typename Plan>
 class PlanCache {
  public:
+  // make: absl::Status(Plan*)
   template <typename Make>
-  std::shared_ptr<const Plan> Get(const Dims& key, const Make& make) {
+  absl::Status Get(const Dims& key, const Make& make,
+                   std::shared_ptr<const Plan>* result) {
     {
       tensorflow::mutex_lock lock(mutex_);
-      if (plan_ != nullptr && key == key_) return plan_;
+      if (plan_ != nullptr && key == key_) {
+        *result = plan_;
+        return absl::OkStatus();
+      }
     }
-    auto plan = std::make_shared<const Plan>(make());
+    auto plan = std::make_shared<Plan>();
+    TF_RETURN_IF_ERROR(make(plan.get()));
+    *result = plan;
     tensorflow::mutex_lock lock(mutex_);
     key_ = key;
-    plan_ = plan;
-    return plan;
+    plan_ = std::move(plan);
+    return absl::OkStatus();
   }
 
  private:
@@ -41,25 +49,32 @@ class PlanCache {
   std::shared_ptr<const Plan> plan_ TF_GUARDED_BY(mutex_);
 };
 
-// The packed filter of a kernel whose filter never changes, for the last plan.
-class PackedFilterCache {
+// Memory that all calls of the last plan share: a packed filter that never
+// changes, or a plan's tables on a device.
+template <typename Plan>
+class KeptMemory {
  public:
+  // make: absl::Status(tensorflow::Tensor*)
   template <typename Make>
-  tensorflow::Tensor Get(const std::shared_ptr<const Plan>& plan,
-                         const Make& make) {
+  absl::Status Get(const std::shared_ptr<const Plan>& plan, const Make& make,
+                   tensorflow::Tensor* result) {
     tensorflow::mutex_lock lock(mutex_);
     if (plan_ != plan) {
-      packed_ = make();
-      // Without memory there is nothing to keep: the next call tries again.
-      plan_ = packed_.NumElements() > 0 ? plan : nullptr;
+      // Where it fails there is nothing to keep: the next call tries again.
+      plan_ = nullptr;
+      tensorflow::Tensor made;
+      TF_RETURN_IF_ERROR(make(&made));
+      kept_ = std::move(made);
+      plan_ = plan;
     }
-    return packed_;
+    *result = kept_;
+    return absl::OkStatus();
   }
 
  private:
   tensorflow::mutex mutex_;
   std::shared_ptr<const Plan> plan_ TF_GUARDED_BY(mutex_);
-  tensorflow::Tensor packed_ TF_GUARDED_BY(mutex_);
+  tensorflow::Tensor kept_ TF_GUARDED_BY(mutex_);
 };
 
 // The step that the call belongs to was given up: its session closed or timed
@@ -111,63 +126,79 @@ class ConvTransposeNDKernel : public tensorflow::OpKernel {
     tensorflow::Tensor* result = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, result_shape, &result));
     if (result->NumElements() == 0) return;
-    Dims key = geometry.InputDims();
-    for (const Dims& dims : {geometry.FilterDims(), geometry.OutputDims()}) {
-      key.insert(key.end(), dims.begin(), dims.end());
-    }
-    const auto plan = plans_.Get(key, [&] {
-      return Device::MakePlan(operation, geometry, attributes_.dtype);
-    });
+    operands.result = result->data();
+    const auto plan = PlanOf(context, operation, geometry, operands);
+    if (plan == nullptr) return;
     const tsl::profiler::TraceMe trace(
-        [&] { return TraceText(type_string(), name(), *plan); },
+        [&] { return Device::TraceText(type_string(), name(), *plan); },
         tsl::profiler::TraceMeLevel::kInfo);
-    tensorflow::Tensor packed;
-    if (filter_is_constant_ && plan->packed_bytes > 0) {
-      packed = packed_filters_.Get(
-          plan, [&] { return PackFilter(context, *plan, operands.filter); });
-      if (!context->status().ok()) return;
-      operands.packed_filter = packed.data();
+    tensorflow::Tensor kept;
+    if (Device::KeptBytes(*plan, filter_is_constant_) > 0) {
+      OP_REQUIRES_OK(context, kept_.Get(
+                                  plan,
+                                  [&](tensorflow::Tensor* made) {
+                                    return Keep(context, *plan, operands, made);
+                                  },
+                                  &kept));
+      operands.packed_filter = kept.data();
     }
     tensorflow::Tensor workspace;
     OP_REQUIRES_OK(
         context,
         AllocateBytes(context,
-                      plan->WorkspaceBytes(Device::Workers(context),
-                                           operands.packed_filter != nullptr),
+                      Device::WorkspaceBytes(context, *plan,
+                                             operands.packed_filter != nullptr),
                       &workspace));
-    operands.result = result->data();
-    Device::Run(context, *plan, operands, workspace.data());
+    OP_REQUIRES_OK(context,
+                   Device::Run(context, *plan, operands, workspace.data()));
     OP_REQUIRES(context, !IsCancelled(context),
                 absl::CancelledError(std::string(name()) + " was cancelled"));
   }
 
  private:
+  using Plan = typename Device::Plan;
+
   static absl::Status AllocateBytes(tensorflow::OpKernelContext* context,
                                     int64_t bytes, tensorflow::Tensor* tensor) {
     return context->allocate_temp(tensorflow::DT_UINT8,
                                   tensorflow::TensorShape({bytes}), tensor);
   }
 
-  // An empty tensor, and a failed context, where there is no memory.
-  static tensorflow::Tensor PackFilter(tensorflow::OpKernelContext* context,
-                                       const Plan& plan, const void* filter) {
-    tensorflow::Tensor packed;
-    const absl::Status status =
-        AllocateBytes(context, plan.packed_bytes, &packed);
-    if (status.ok()) {
-      Device::PackFilter(context, plan, filter, packed.data());
-    } else {
-      context->SetStatus(status);
+  // Null, and a failed context, where there is none.
+  std::shared_ptr<const Plan> PlanOf(tensorflow::OpKernelContext* context,
+                                     Operation operation,
+                                     const ConvTransposeGeometry& geometry,
+                                     const Operands& operands) {
+    const int64_t variant = Device::Variant(operands);
+    Dims key = {variant};
+    for (const Dims& dims :
+         {geometry.InputDims(), geometry.FilterDims(), geometry.OutputDims()}) {
+      key.insert(key.end(), dims.begin(), dims.end());
     }
-    return packed;
+    std::shared_ptr<const Plan> plan;
+    context->SetStatus(plans_.Get(
+        key,
+        [&](Plan* made) {
+          return Device::MakePlan(context, operation, geometry,
+                                  attributes_.dtype, variant, made);
+        },
+        &plan));
+    return plan;
+  }
+
+  absl::Status Keep(tensorflow::OpKernelContext* context, const Plan& plan,
+                    const Operands& operands, tensorflow::Tensor* made) {
+    TF_RETURN_IF_ERROR(AllocateBytes(
+        context, Device::KeptBytes(plan, filter_is_constant_), made));
+    return Device::Keep(context, plan, operands.filter, made->data());
   }
 
   Attributes attributes_;
   // Made beforehand: there may be no memory for its words then.
   const absl::Status out_of_memory_;
   bool filter_is_constant_ = false;
-  PlanCache plans_;
-  PackedFilterCache packed_filters_;
+  PlanCache<Plan> plans_;
+  KeptMemory<Plan> kept_;
 };
 
 template <typename Device>

@@ -5,6 +5,7 @@
 
 #include "cc/kernels/conv_transpose_nd_op.h"
 #include "cc/kernels/cpu/conv_transpose.h"
+#include "cc/kernels/trace.h"
 #include "tensorflow/core/framework/device_base.h"
 #include "tensorflow/core/lib/core/threadpool.h"
 
@@ -15,6 +16,8 @@ using tensorflow::OpKernelContext;
 using tensorflow::thread::ThreadPool;
 
 struct CpuDevice {
+  using Plan = conv_transpose_nd::Plan;
+
   static ThreadPool* Pool(OpKernelContext* context) {
     return context->device()->tensorflow_cpu_worker_threads()->workers;
   }
@@ -24,9 +27,18 @@ struct CpuDevice {
     return Pool(context)->NumThreads() + 1;
   }
 
-  static Plan MakePlan(Operation operation,
-                       const ConvTransposeGeometry& geometry, DType dtype) {
-    return PlanFor(operation, geometry, dtype);
+  static int64_t Variant(const Operands&) { return 0; }
+
+  static absl::Status MakePlan(OpKernelContext*, Operation operation,
+                               const ConvTransposeGeometry& geometry,
+                               DType dtype, int64_t, Plan* plan) {
+    *plan = PlanFor(operation, geometry, dtype);
+    return absl::OkStatus();
+  }
+
+  static std::string TraceText(absl::string_view type, absl::string_view name,
+                               const Plan& plan) {
+    return conv_transpose_nd::TraceText(type, name, plan);
   }
 
   static ParallelFor Threads(OpKernelContext* context) {
@@ -45,18 +57,30 @@ struct CpuDevice {
     return parallel_for;
   }
 
-  static void PackFilter(OpKernelContext* context, const Plan& plan,
-                         const void* filter, void* packed) {
-    conv_transpose_nd::PackFilter(plan, filter, packed, Threads(context));
+  // The packed filter, where it never changes.
+  static int64_t KeptBytes(const Plan& plan, bool filter_is_constant) {
+    return filter_is_constant ? plan.packed_bytes : 0;
   }
 
-  static void Run(OpKernelContext* context, const Plan& plan,
-                  const Operands& operands, void* workspace) {
+  static absl::Status Keep(OpKernelContext* context, const Plan& plan,
+                           const void* filter, void* packed) {
+    PackFilter(plan, filter, packed, Threads(context));
+    return absl::OkStatus();
+  }
+
+  static int64_t WorkspaceBytes(OpKernelContext* context, const Plan& plan,
+                                bool filter_is_packed) {
+    return plan.WorkspaceBytes(Workers(context), filter_is_packed);
+  }
+
+  static absl::Status Run(OpKernelContext* context, const Plan& plan,
+                          const Operands& operands, void* workspace) {
     ParallelFor parallel_for = Threads(context);
     if (IsLong(plan)) {
       parallel_for.cancelled = [context] { return IsCancelled(context); };
     }
     conv_transpose_nd::Run(plan, operands, workspace, parallel_for);
+    return absl::OkStatus();
   }
 
   // A millisecond or more: what is shorter runs to its end.

@@ -23,6 +23,10 @@ inline absl::Status ToTensorFlow(const Status& status) {
       return absl::ResourceExhaustedError(status.message());
     case StatusCode::kUnimplemented:
       return absl::UnimplementedError(status.message());
+    case StatusCode::kUnavailable:
+      return absl::UnavailableError(status.message());
+    case StatusCode::kInternal:
+      return absl::InternalError(status.message());
     default:
       return absl::InvalidArgumentError(status.message());
   }

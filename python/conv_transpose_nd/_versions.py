@@ -32,6 +32,7 @@ def versions() -> dict[str, str]:
         "built for TensorFlow": _attribute(build, "TF_VERSION", "not built"),
         "C++ ABI of the build": _attribute(build, "CXX11_ABI", "not built"),
         "compiler": _attribute(build, "COMPILER", "not built"),
+        "GPU kernels": _attribute(build, "CUDA", "not built") or "not built",
         "XLA (jit_compile=True)": "yes" if sysconfig.get_xla_lib() else "not built",
         **_tensorflow(),
         "Python": sys.version.split()[0],

@@ -19,6 +19,10 @@ def test_build_requirements_are_pinned():
     assert all(re.fullmatch(r"[\w.-]+==[\d.]+", line) for line in lines if not line.startswith("#"))
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     required = project.split("requires = [", 1)[1].split("]", 1)[0]
+    cuda = (ROOT / ".ci/requirements-cuda.txt").read_text(encoding="utf-8").splitlines()
+    pinned = [line for line in cuda if not line.startswith("#")]
+    assert pinned
+    assert all(re.fullmatch(r"[\w.-]+==[\d.]+(; .*)?", line) for line in pinned)
     # TensorFlow is the user's choice.
     assert set(re.findall(r'"([\w-]+)', required)) == pins | {"tensorflow"}
 

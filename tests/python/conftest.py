@@ -1,5 +1,6 @@
 """What the Python tests share: child processes that see the package under test."""
 
+import functools
 import os
 import pathlib
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import pytest
 
 import conv_transpose_nd
+from conv_transpose_nd import _explain
 
 PACKAGE = pathlib.Path(conv_transpose_nd.__file__).resolve().parent
 
@@ -38,3 +40,12 @@ def run_python():
         return done
 
     return run
+
+
+@pytest.fixture(scope="session")
+def machine_measured_once():
+    """`explain` measures the machine's limits, for seconds, at its first call only."""
+    measured = functools.lru_cache(_explain.measure_machine)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_explain, "measure_machine", measured)
+        yield

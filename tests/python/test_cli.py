@@ -161,6 +161,7 @@ def test_explain_as_json_table_and_page(tmp_path: Path, capsys: pytest.CaptureFi
     assert (tmp_path / "page.html").read_text(encoding="utf-8") == same.to_html()
 
 
+@pytest.mark.usefixtures("machine_measured_once")
 def test_explain_a_saved_model(saved_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     named = f"x={','.join(map(str, [1, 4, 4, 2]))}"
     arguments = [str(saved_model), "--seconds", "0.01", "--json", "--input-shape", named]

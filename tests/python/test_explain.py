@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import json
 import math
@@ -14,8 +13,10 @@ import pytest
 import tensorflow as tf
 
 import conv_transpose_nd as ct
-from conv_transpose_nd import _explain, core
+from conv_transpose_nd import core
 from conv_transpose_nd._explain import measure, pictures, text
+
+pytestmark = pytest.mark.usefixtures("machine_measured_once")
 
 
 def upsampler():
@@ -34,15 +35,6 @@ def shapes_of(found):
     return [{key: one[key] for key in UP1} for one in found.to_dict()["convolutions"]]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def machine():
-    """Measured once."""
-    measured = functools.lru_cache(_explain.measure_machine)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_explain, "measure_machine", measured)
-        yield
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """The model as a SavedModel and as a .keras file."""
@@ -55,7 +47,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def explained(folder):
+def explained(folder, machine_measured_once):
     return ct.explain(folder / "saved_model", input_shape=[2, 5, 7, 6], seconds=0.02)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import html.parser
 import re
 import shutil
@@ -11,7 +10,6 @@ import subprocess
 import pytest
 
 import conv_transpose_nd as ct
-from conv_transpose_nd import _explain
 from conv_transpose_nd._explain import page, text
 from conv_transpose_nd._explain.result import Explanation
 from conv_transpose_nd.saved_model import Timing
@@ -25,16 +23,13 @@ needs_chromium = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def explained():
+def explained(machine_measured_once):
     """Calls of several kinds, one of them stock, as if they were those of one model."""
-    measured = functools.lru_cache(_explain.measure_machine)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_explain, "measure_machine", measured)
-        parts = [
-            ct.explain([1, 16, 16, 8], [4, 4, 6, 8], strides=2, activation="relu", seconds=0.02),
-            ct.explain([1, 40, 4], [16, 3, 4], strides=8, padding="SAME_LOWER", seconds=0.02),
-            ct.explain([1, 3, 4, 5, 2], [3, 2, 5, 3, 2], strides=[1, 2, 3], seconds=0.02),
-        ]
+    parts = [
+        ct.explain([1, 16, 16, 8], [4, 4, 6, 8], strides=2, activation="relu", seconds=0.02),
+        ct.explain([1, 40, 4], [16, 3, 4], strides=8, padding="SAME_LOWER", seconds=0.02),
+        ct.explain([1, 3, 4, 5, 2], [3, 2, 5, 3, 2], strides=[1, 2, 3], seconds=0.02),
+    ]
     calls = [one for part in parts for one in part.convolutions]
     calls[0].call.__dict__.update(op="Conv2DBackpropInput", name="gen<b>/up1/conv_transpose")
     return Explanation(

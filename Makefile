@@ -1,4 +1,4 @@
-# make demo, make test, make bench, make bench-peers, make fuzz, make sbom, make format, make lint, make tidy,
+# make demo, make test, make bench, make bench-peers, make fuzz, make sbom, make docs, make format, make lint, make tidy,
 # make clean: each does its own set-up.
 #
 # Needs Python 3.10-3.13 with venv, a C++17 compiler, make, and a package index that pip can reach.
@@ -44,7 +44,7 @@ endif
 # pip's cmake and ninja before the system's.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo bench bench-peers test test-cc test-python fuzz sbom format lint tidy clean
+.PHONY: demo bench bench-peers test test-cc test-python fuzz sbom docs format lint tidy clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -89,6 +89,10 @@ sbom: $(VENV)/.package
 	@mkdir -p dist
 	$(BIN)/python .ci/sbom > dist/sbom.json
 
+# The pages, from docs/, the docstrings and the committed results: open build/site/index.html. Any warning fails.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+
 format: $(VENV)/.lint
 	$(BIN)/clang-format -i $(CXX_FILES)
 	$(BIN)/ruff check --fix python tests benchmarks examples scripts cmake
@@ -105,7 +109,7 @@ tidy: $(VENV)/.lint
 	$(BIN)/clang-tidy --quiet $(TIDY_FILES) -- -std=c++17 -I.
 
 clean:
-	rm -rf build dist demo-output $(VENV)/.package $(VENV)/.demo $(VENV)/.test $(VENV)/.lint
+	rm -rf build dist demo-output $(VENV)/.package $(VENV)/.demo $(VENV)/.test $(VENV)/.lint $(VENV)/.docs
 
 # --- Set-up, each step once -------------------------------------------------------------------
 
@@ -137,4 +141,9 @@ $(VENV)/.test: pyproject.toml | $(VENV)/.package
 # After TensorFlow and NumPy, whose annotations mypy reads.
 $(VENV)/.lint: .ci/requirements-lint.txt $(VENV)/.build-requires
 	$(BIN)/python -m pip install --quiet -r .ci/requirements-lint.txt
+	@touch $@
+
+# NumPy comes with the build requirements; the pages are made of sources, not of what is built.
+$(VENV)/.docs: .ci/requirements-docs.txt $(VENV)/.build-requires
+	$(BIN)/python -m pip install --quiet -r .ci/requirements-docs.txt
 	@touch $@

@@ -61,7 +61,6 @@ def _error(call):
 def _extensions(ours, dtype):
     _each(
         ours,
-        lambda: _dense(ours, dtype, 2, extended=True, padding="SAME_LOWER"),
         lambda: _dense(ours, dtype, 2, extended=True, output_shape=None, output_padding=1),
         lambda: _dense(ours, dtype, 2, extended=True, output_shape=None),
     )
@@ -146,15 +145,15 @@ ROWS = {
     "channels first": _first,
     "dilations > 1": lambda ours, t: [_dense(ours, t, n, dilations=2) for n in (1, 2, 3)],
     "groups > 1": lambda ours, t: [_grouped(ours, t, n) for n in (1, 2, 3)],
-    "explicit padding, 2-D": lambda ours, t: _explicit(ours, t, 2),
-    "explicit padding, 1-D and 3-D": lambda ours, t: _each(
+    "padding of two different ends, 2-D": lambda ours, t: _explicit(ours, t, 2),
+    "padding of two different ends, 1-D and 3-D": lambda ours, t: _each(
         ours, lambda: _explicit(ours, t, 1), lambda: _explicit(ours, t, 3)
     ),
-    "padding SAME_LOWER, output_padding, inferred output_shape": _extensions,
+    "output_padding, inferred output_shape": _extensions,
     "bias and activation in the op": _fused,
+    "gradients of first, second and third order": _third_gradient,
     "output_shape computed in the graph, unknown batch and size": _dynamic,
     "int64 output_shape, 2-D": _long_output_shape,
-    "gradients of first, second and third order": _third_gradient,
     "forward-mode differentiation": _forward_mode,
     "`tf.vectorized_map` without its loop": _mapped,
     "`jit_compile=True` (XLA)": _compiled,

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 import supported
+import supported_elsewhere
 import tensorflow as tf
+from benchmarks import results
+from benchmarks.peers import PEERS
 
 import conv_transpose_nd as ct
 
@@ -19,32 +23,102 @@ PROCESSES = (
     "SavedModel served by a process that loaded only the op library",
     "NumPy arrays without TensorFlow (`ct.core`)",
 )
-REFUSALS = (ValueError, TypeError, tf.errors.OpError)
+REFUSALS = (ValueError, TypeError, AttributeError, NotImplementedError, tf.errors.OpError)
+ELSEWHERE = {"Keras": supported_elsewhere.KERAS, "PyTorch": supported_elsewhere.PYTORCH}
+# What oneDNN's column says of these is not a primitive of one call.
+ONEDNN_SOURCES = {
+    "output_padding, inferred output_shape": "dnnl_deconvolution_forward_primitive_desc_create "
+    "takes the description of the output",
+    "gradients of first, second and third order": "benchmarks/results/gradients.json",
+}
+
+
+def tables() -> list[list[list[str]]]:
+    """The tables with a column "this op": rows of cells, the head first, no line of dashes."""
+    found = re.findall(r"(?:^\|.*\|\n)+", README, re.MULTILINE)
+    split = [[line.strip("| ").split(" | ") for line in text.splitlines()] for text in found]
+    heads = [("this op" in rows[0], rows) for rows in split]
+    return [[rows[0], *rows[2:]] for has, rows in heads if has]
+
+
+def column(name: str) -> dict[str, str]:
+    """The cells of one library, of all tables that have it."""
+    cells: dict[str, str] = {}
+    for head, *rows in tables():
+        if name in head:
+            place = head.index(name) - len(head)  # the first column's head may be empty
+            cells |= {row[0]: row[place] for row in rows}
+    return cells
 
 
 def table() -> dict[str, tuple[str, str]]:
-    cells = re.findall(r"^\| (.+?) \| (.+?) \| (.+?) \|$", README, re.MULTILINE)
-    return {row: (ours, stock) for row, ours, stock in cells if row != "---"}
+    """This op's and tf.nn's cells."""
+    ours, stock = column("this op"), column("`tf.nn`")
+    assert list(ours) == list(stock)
+    return {row: (ours[row], stock[row]) for row in ours}
 
 
 def holds(cell: str, ours: bool, row: str) -> None:
     call = supported.ROWS[row]
+    check(cell, lambda dtype: call(ours, getattr(tf, dtype)))
+
+
+def check(cell: str, call) -> None:
+    """Calls in float32 and float64, and compares with what the cell says."""
     if cell == "yes":
-        call(ours, tf.float32)
-        call(ours, tf.float64)
+        call("float32")
+        call("float64")
     elif cell in ("no", "not in float64"):
         with pytest.raises(REFUSALS):
-            call(ours, tf.float64 if cell == "not in float64" else tf.float32)
+            call("float64" if cell == "not in float64" else "float32")
     else:
         pytest.fail(f"no test knows the cell {cell!r}")
 
 
-def test_the_table_has_exactly_the_tested_rows() -> None:
+def test_the_tables_have_exactly_the_tested_rows() -> None:
     assert list(table()) == [
         *list(supported.ROWS)[:-2],
         *PROCESSES,
         *list(supported.ROWS)[-2:],
     ]
+    for rows in ELSEWHERE.values():
+        assert list(rows) == list(column("Keras"))
+
+
+@pytest.mark.parametrize("row", supported_elsewhere.KERAS)
+def test_the_cells_of_keras(row: str) -> None:
+    check(column("Keras")[row], supported_elsewhere.KERAS[row])
+
+
+@pytest.mark.parametrize("row", supported_elsewhere.PYTORCH)
+def test_the_cells_of_pytorch(row: str) -> None:
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    check(column("PyTorch")[row], supported_elsewhere.PYTORCH[row])
+
+
+def test_the_cells_of_onednn() -> None:
+    cells = column("oneDNN")
+    python = ROOT / PEERS["onednn_gomp"].python()
+    if not python.is_relative_to(ROOT / "build" / "peers"):
+        pytest.skip("oneDNN is not installed: make bench-peers")
+    program = ROOT / "tests" / "python" / "onednn_support.py"
+    done = subprocess.run(
+        [python, program], capture_output=True, text=True, check=True, cwd=ROOT,
+        env={"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    found = dict(line.split("\t") for line in done.stdout.splitlines())
+    assert found.pop("float64") == "no"
+    assert found.pop("half, bfloat16, float32") == "yes"
+    assert cells.pop("half, bfloat16, float32, float64") == "not in float64"
+    assert found == {row: cell for row, cell in cells.items() if row not in ONEDNN_SOURCES}
+
+
+def test_gradients_of_onednn_are_in_the_committed_results() -> None:
+    assert column("oneDNN")["gradients of first, second and third order"] == "first"
+    for operation in ("input_grad", "filter_grad"):
+        cases = results.read(ROOT / "benchmarks" / "results" / "gradients.json").cases
+        rows = [c["peers"].get("onednn_gomp", {}) for c in cases if c["operation"] == operation]
+        assert any(row.get("equal") for row in rows)
 
 
 @pytest.mark.parametrize("row", supported.ROWS)

@@ -1,4 +1,4 @@
-"""Griffe's extension: this project's sections of docstrings in the words that Griffe knows."""
+"""Griffe's extension: this project's docstrings in the words that Griffe and Markdown know."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ class Sections(griffe.Extension):
     """`Example:` holds doctest lines, which only `Examples:` shows as code."""
 
     def on_object(self, *, obj: Any, **_: Any) -> None:
-        """Renames the sections of every docstring."""
+        """Renames that section, and keeps a range at the start of a text from being a quotation."""
         if obj.docstring is not None:
-            obj.docstring.value = re.sub(
-                r"^Example:$", "Examples:", obj.docstring.value, flags=re.MULTILINE
-            )
+            text = re.sub(r"^Example:$", "Examples:", obj.docstring.value, flags=re.MULTILINE)
+            obj.docstring.value = re.sub(r"^( +\**\w+: )>", r"\1\\>", text, flags=re.MULTILINE)

@@ -123,10 +123,12 @@ $(VENV)/.build-requires: .ci/requirements-build.txt .ci/requirements-cuda.txt | 
 	$(BIN)/python -m pip install --quiet "$(TENSORFLOW)" $(BUILD_REQUIRES)
 	@touch $@
 
-# The package as a user gets it, not an editable one: what is tested is what is installed.
+# The package as a user gets it, not an editable one: what is tested is what is installed. Options in full: pip 23.0,
+# which Debian 12 has, knows no -C.
 $(VENV)/.package: $(VENV)/.build-requires $(SOURCES)
-	$(BIN)/python -m pip install --quiet --no-build-isolation -C build-dir=$(BUILD) \
-	  -C cmake.define.CONV_TRANSPOSE_ND_BUILD_TESTS=OFF -C cmake.define.CONV_TRANSPOSE_ND_CUDA=$(CUDA) .
+	$(BIN)/python -m pip install --quiet --no-build-isolation --config-settings build-dir=$(BUILD) \
+	  --config-settings cmake.define.CONV_TRANSPOSE_ND_BUILD_TESTS=OFF \
+	  --config-settings cmake.define.CONV_TRANSPOSE_ND_CUDA=$(CUDA) .
 	@touch $@
 
 # An extra adds packages to the installed distribution; pip leaves the distribution itself alone.

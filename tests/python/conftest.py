@@ -49,3 +49,45 @@ def machine_measured_once():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_explain, "measure_machine", measured)
         yield
+
+
+@pytest.fixture(scope="session")
+def stock_models(tmp_path_factory):
+    """Written by stock Keras in a process of its own, which has no path to this package."""
+    examples = pathlib.Path(__file__).resolve().parents[2] / "examples"
+    folder = tmp_path_factory.mktemp("stock")
+    environment = child_environment()
+    del environment["PYTHONPATH"]
+    command = [sys.executable, str(examples / "stock_models.py"), str(folder)]
+    subprocess.run(command, env=environment, check=True, timeout=300, capture_output=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def accelerated(stock_models, tmp_path_factory):
+    """(folder, report by model) of those, rewritten; they are as they were."""
+    import accelerate_cases
+
+    folder = tmp_path_factory.mktemp("accelerated")
+    before = accelerate_cases.digest(stock_models)
+    reports = {}
+    for name in accelerate_cases.MODELS:
+        reports[name] = conv_transpose_nd.saved_model.accelerate(
+            stock_models / name, folder / name, seconds=0.05, report=lambda line: None
+        )
+    assert accelerate_cases.digest(stock_models) == before
+    return folder, reports
+
+
+@pytest.fixture(scope="session")
+def forms(tmp_path_factory):
+    """(folder, report): stock calls of all forms, and what they became."""
+    import tensorflow as tf
+    from accelerate_cases import INPUTS, QUICK, Forms
+
+    folder = tmp_path_factory.mktemp("forms")
+    tf.saved_model.save(Forms(), str(folder / "stock"))
+    report = conv_transpose_nd.saved_model.accelerate(
+        folder / "stock", folder / "ours", inputs=accelerate_cases.INPUTS, **accelerate_cases.QUICK
+    )
+    return folder, report

@@ -88,6 +88,6 @@ def forms(tmp_path_factory):
     folder = tmp_path_factory.mktemp("forms")
     tf.saved_model.save(Forms(), str(folder / "stock"))
     report = conv_transpose_nd.saved_model.accelerate(
-        folder / "stock", folder / "ours", inputs=accelerate_cases.INPUTS, **accelerate_cases.QUICK
+        folder / "stock", folder / "ours", inputs=INPUTS, **QUICK
     )
     return folder, report

@@ -1,4 +1,4 @@
-"""`ct.saved_model` on damaged models and in places it cannot write, and interrupted: nothing stays."""
+"""`ct.saved_model` on damaged models, in places it cannot write, and interrupted: nothing stays."""
 
 import signal
 import subprocess

@@ -188,7 +188,7 @@ def describe(path: Path) -> tuple[int, bool, bool]:
     return int(match[2]), bool(match[3]), match[1] == "compute"
 
 
-ARCHS = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90a", "sm_100", "sm_120", "compute_80")
+ARCHS = ("sm_75", "sm_80", "sm_90a", "sm_100", "sm_120", "compute_80")
 
 
 TABLE = """\

@@ -11,11 +11,17 @@
 #define CT_DEVICE __device__ __forceinline__
 
 // A kernel of the signature in program.h.
+// CT_TUNED_KERNEL: of which `blocks` are to be resident on a multiprocessor.
 #ifndef CONV_TRANSPOSE_ND_EMULATED
-#define CT_KERNEL(name, Params, threads)                        \
-  extern "C" __global__ void __launch_bounds__(threads) name(   \
-      const __grid_constant__ Params params, const void* first, \
-      const void* second, const void* bias, void* result, void* workspace)
+#define CT_SIGNATURE(name, Params)                               \
+  name(const __grid_constant__ Params params, const void* first, \
+       const void* second, const void* bias, void* result, void* workspace)
+#define CT_KERNEL(name, Params, threads)                \
+  extern "C" __global__ void __launch_bounds__(threads) \
+      CT_SIGNATURE(name, Params)
+#define CT_TUNED_KERNEL(name, Params, threads, blocks)          \
+  extern "C" __global__ void __launch_bounds__(threads, blocks) \
+      CT_SIGNATURE(name, Params)
 #endif
 
 namespace conv_transpose_nd {

@@ -82,7 +82,8 @@ Launch ItemsLaunch(const std::string& kernel, int64_t items) {
 
 template <typename I>
 std::vector<char> GatherParams(Operation operation,
-                               const ConvTransposeGeometry& geometry) {
+                               const ConvTransposeGeometry& geometry,
+                               bool fill) {
   const bool forward = operation == Operation::kConvTranspose;
   DirectParams<I> p{};
   p.elements = ResultElements(operation, geometry);
@@ -92,7 +93,7 @@ std::vector<char> GatherParams(Operation operation,
   p.activation = forward ? static_cast<int32_t>(geometry.activation) : 0;
   const int64_t group_in = geometry.group_in_channels();
   const int64_t group_out = geometry.group_out_channels();
-  p.depth = static_cast<I>(forward ? group_in : group_out);
+  p.depth = static_cast<I>(fill ? 0 : forward ? group_in : group_out);
   p.columns = static_cast<I>(forward ? group_out : group_in);
   p.channels =
       static_cast<I>(forward ? geometry.out_channels : geometry.in_channels);
@@ -109,6 +110,17 @@ std::vector<char> GatherParams(Operation operation,
   }
   SetAxes(geometry, p.axis);
   return BytesOf(p);
+}
+
+Launch GatherLaunch(Operation operation, const ConvTransposeGeometry& geometry,
+                    DType dtype, const std::string& width, bool fill) {
+  Launch launch =
+      ItemsLaunch(std::string("ct_direct_") + Suffix(dtype) + "_" + width,
+                  ResultElements(operation, geometry));
+  launch.params = width == "i32"
+                      ? GatherParams<int32_t>(operation, geometry, fill)
+                      : GatherParams<int64_t>(operation, geometry, fill);
+  return launch;
 }
 
 template <typename I>
@@ -225,6 +237,12 @@ bool FitsInt32(const ConvTransposeGeometry& geometry) {
   return fits;
 }
 
+Launch FillLaunch(Operation operation, const ConvTransposeGeometry& geometry,
+                  DType dtype) {
+  return GatherLaunch(operation, geometry, dtype,
+                      FitsInt32(geometry) ? "i32" : "i64", /*fill=*/true);
+}
+
 Launch ReduceLaunch(DType dtype, int64_t elements, int32_t splits,
                     int64_t offset) {
   Launch launch =
@@ -250,12 +268,8 @@ Program DirectProgram(Operation operation,
   if (operation == Operation::kFilterGrad) {
     program = FilterGradProgram(geometry, dtype, device, width);
   } else {
-    Launch launch = ItemsLaunch(
-        std::string("ct_direct_") + Suffix(dtype) + "_" + width, elements);
-    launch.params = std::string(width) == "i32"
-                        ? GatherParams<int32_t>(operation, geometry)
-                        : GatherParams<int64_t>(operation, geometry);
-    program.launches.push_back(std::move(launch));
+    program.launches.push_back(
+        GatherLaunch(operation, geometry, dtype, width, /*fill=*/false));
   }
   program.reason = std::string("direct: a thread per element, ") + width;
   return program;

@@ -25,6 +25,11 @@ Program DirectProgram(Operation operation,
                       const ConvTransposeGeometry& geometry, DType dtype,
                       const DeviceInfo& device, bool wide = false);
 
+// The launch that fills the result of a transposed convolution or an input
+// gradient as if there were no products.
+Launch FillLaunch(Operation operation, const ConvTransposeGeometry& geometry,
+                  DType dtype);
+
 // The launch that adds `splits` partial sums of each element, which start at
 // `offset` bytes of the workspace.
 Launch ReduceLaunch(DType dtype, int64_t elements, int32_t splits,

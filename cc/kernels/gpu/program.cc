@@ -1,17 +1,47 @@
 #include "cc/kernels/gpu/program.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "cc/kernels/gpu/direct_program.h"
+#include "cc/kernels/gpu/gemm_program.h"
 
 namespace conv_transpose_nd {
 namespace gpu {
+namespace {
+
+// A tile of the implicit GEMM has at least 64 rows, 64 columns and 8 units of
+// depth: with less than a quarter of that in use a thread per element loses
+// less.
+constexpr int64_t kMinGemmChannels = 16;
+constexpr int64_t kMinGemmDepth = 8;
+
+bool GemmPays(Operation operation, const ConvTransposeGeometry& geometry) {
+  const int64_t in = geometry.group_in_channels();
+  const int64_t out = geometry.group_out_channels();
+  switch (operation) {
+    case Operation::kInputGrad:
+      return in >= kMinGemmChannels && out >= kMinGemmDepth;
+    case Operation::kFilterGrad:
+      return in >= kMinGemmChannels && out >= kMinGemmChannels;
+    default:
+      return in >= kMinGemmDepth && out >= kMinGemmChannels;
+  }
+}
+
+}  // namespace
 
 Program MakeProgram(Operation operation, const ConvTransposeGeometry& geometry,
                     DType dtype, const DeviceInfo& device, bool allow_tf32,
                     bool aligned) {
-  (void)allow_tf32;
-  (void)aligned;
+  if (GemmPays(operation, geometry)) {
+    GemmOptions options;
+    options.allow_tf32 = allow_tf32;
+    options.aligned = aligned;
+    std::optional<Program> program =
+        GemmProgram(operation, geometry, dtype, device, options);
+    if (program) return *std::move(program);
+  }
   return DirectProgram(operation, geometry, dtype, device);
 }
 

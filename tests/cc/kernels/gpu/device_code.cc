@@ -2,3 +2,5 @@
 #include "tests/cc/kernels/gpu/emulator.h"
 //
 #include "cc/kernels/gpu/direct.cu"
+#include "cc/kernels/gpu/gemm_fma.cu"
+#include "cc/kernels/gpu/gemm_mma.cu"

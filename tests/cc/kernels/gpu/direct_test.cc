@@ -31,7 +31,7 @@ TEST_P(DirectTest, RandomRequests) {
       device.multiprocessors = static_cast<int>(random.Pick({1, 2, 132}));
       CheckProgram(DirectProgram(operation, geometry, GetParam(), device,
                                  random.OneIn(2)),
-                   operation, GetParam(), geometry, values);
+                   operation, GetParam(), geometry, values, /*aligned=*/false);
     }
   }
 }

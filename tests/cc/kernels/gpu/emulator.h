@@ -89,9 +89,13 @@ void Run(const conv_transpose_nd::gpu::Program& program, const void* first,
       [[maybe_unused]] const void* bias, [[maybe_unused]] void* result,        \
       [[maybe_unused]] void* workspace)
 
+#define CT_TUNED_KERNEL(name, Params, threads, blocks) \
+  CT_KERNEL(name, Params, threads)
+
 namespace conv_transpose_nd {
 namespace gpu {
 
+inline unsigned char* SharedMemory() { return emulator::SharedMemory(); }
 inline uint32_t FloatBits(float value) {
   return conv_transpose_nd::FloatBits(value);
 }
@@ -102,6 +106,115 @@ inline float HalfToFloat(uint16_t bits) {
   return ToFloat(conv_transpose_nd::Half{bits});
 }
 inline uint16_t FloatToHalf(float value) { return ToHalf(value).bits; }
+
+inline void CopyAsync16(void* shared, const void* global, bool zero) {
+  emulator::CopyAsync(shared, global, 16, zero);
+}
+inline void CommitCopies() { emulator::CommitCopies(); }
+template <int kPending>
+void WaitCopies() {
+  emulator::WaitCopies(kPending);
+}
+inline uint32_t RoundTf32(uint32_t bits) {
+  const bool finite = (bits & 0x7f800000u) != 0x7f800000u;
+  return (finite ? bits + 0x1000u : bits) & 0xffffe000u;
+}
+
+// Lane l has a[i] of row l / 4 + i % 2 * 8 and chunk l % 4 of half i / 2 of the
+// depth, b0 and b1 of column l / 4 likewise, and sums of rows l / 4 and
+// l / 4 + 8, columns 2 * (l % 4) and the next (PTX ISA, "Matrix fragments").
+struct MmaArguments {
+  const uint32_t* a;
+  uint32_t b[2];
+  float* sum;
+};
+// The elements of one 32-bit register.
+using Unpack = void (*)(uint32_t word, float* elements);
+template <Unpack kUnpack, int kPerWord>
+void MmaOfWarp(void* const* arguments) {
+  constexpr int kDepth = 8 * kPerWord;
+  float a[16][kDepth], b[kDepth][8];
+  for (int l = 0; l < 32; ++l) {
+    const auto* lane = static_cast<const MmaArguments*>(arguments[l]);
+    for (int half = 0; half < 2; ++half) {
+      const int depth = (half * 4 + l % 4) * kPerWord;
+      kUnpack(lane->a[half * 2], &a[l / 4][depth]);
+      kUnpack(lane->a[half * 2 + 1], &a[l / 4 + 8][depth]);
+      float elements[kPerWord];
+      kUnpack(lane->b[half], elements);
+      for (int e = 0; e < kPerWord; ++e) b[depth + e][l / 4] = elements[e];
+    }
+  }
+  for (int row = 0; row < 16; ++row) {
+    float sum[8] = {};
+    for (int depth = 0; depth < kDepth; ++depth) {
+      for (int column = 0; column < 8; ++column) {
+        sum[column] += a[row][depth] * b[depth][column];
+      }
+    }
+    for (int column = 0; column < 8; ++column) {
+      static_cast<const MmaArguments*>(arguments[row % 8 * 4 + column / 2])
+          ->sum[row / 8 * 2 + column % 2] += sum[column];
+    }
+  }
+}
+inline void UnpackHalf(uint32_t word, float* elements) {
+  elements[0] = HalfToFloat(word & 0xffff);
+  elements[1] = HalfToFloat(word >> 16);
+}
+inline void UnpackBFloat16(uint32_t word, float* elements) {
+  elements[0] = BitsToFloat(word << 16);
+  elements[1] = BitsToFloat(word & 0xffff0000u);
+}
+inline void UnpackTf32(uint32_t word, float* elements) {
+  // The hardware ignores the other bits.
+  elements[0] = BitsToFloat(word & 0xffffe000u);
+}
+template <Unpack kUnpack, int kPerWord>
+void Mma(const uint32_t (&a)[4], uint32_t b0, uint32_t b1, float (&sum)[4]) {
+  MmaArguments arguments{a, {b0, b1}, sum};
+  emulator::Warp(&arguments, MmaOfWarp<kUnpack, kPerWord>);
+}
+inline void MmaHalf(const uint32_t (&a)[4], uint32_t b0, uint32_t b1,
+                    float (&sum)[4]) {
+  Mma<UnpackHalf, 2>(a, b0, b1, sum);
+}
+inline void MmaBFloat16(const uint32_t (&a)[4], uint32_t b0, uint32_t b1,
+                        float (&sum)[4]) {
+  Mma<UnpackBFloat16, 2>(a, b0, b1, sum);
+}
+inline void MmaTf32(const uint32_t (&a)[4], uint32_t b0, uint32_t b1,
+                    float (&sum)[4]) {
+  Mma<UnpackTf32, 1>(a, b0, b1, sum);
+}
+
+struct LoadArguments {
+  const void* row;
+  uint32_t* fragment;
+};
+template <bool transposed>
+void LoadOfWarp(void* const* arguments) {
+  for (int l = 0; l < 32; ++l) {
+    uint32_t* fragment = static_cast<LoadArguments*>(arguments[l])->fragment;
+    for (int matrix = 0; matrix < 4; ++matrix) {
+      uint16_t element[2];
+      for (int e = 0; e < 2; ++e) {
+        const int row = transposed ? l % 4 * 2 + e : l / 4;
+        const int column = transposed ? l / 4 : l % 4 * 2 + e;
+        const void* address =
+            static_cast<LoadArguments*>(arguments[matrix * 8 + row])->row;
+        std::memcpy(&element[e], static_cast<const uint16_t*>(address) + column,
+                    2);
+      }
+      fragment[matrix] = element[0] | uint32_t{element[1]} << 16;
+    }
+  }
+}
+template <bool transposed>
+void LoadMatrices(const void* row, uint32_t (&fragment)[4]) {
+  LoadArguments arguments{row, fragment};
+  emulator::Warp(&arguments, LoadOfWarp<transposed>);
+}
 
 }  // namespace gpu
 }  // namespace conv_transpose_nd

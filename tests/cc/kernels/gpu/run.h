@@ -12,10 +12,11 @@ namespace gpu {
 // Runs `program` on exact-size operands, result and workspace, twice: in
 // opposite orders of threads, with asynchronous copies as late and as early as
 // can be. Fails the test unless both are the same bits and close to the
-// reference, and nothing else was written to.
+// reference, and nothing else was written to. aligned: what MakeProgram was
+// told.
 void CheckProgram(const Program& program, Operation operation, DType dtype,
                   const ConvTransposeGeometry& geometry,
-                  const testing::Values& values);
+                  const testing::Values& values, bool aligned);
 
 }  // namespace gpu
 }  // namespace conv_transpose_nd

@@ -89,9 +89,10 @@ sbom: $(VENV)/.package
 	@mkdir -p dist
 	$(BIN)/python .ci/sbom > dist/sbom.json
 
-# The pages, from docs/, the docstrings and the committed results: open build/site/index.html. Any warning fails.
+# The pages, from docs/, the docstrings and the committed results: open build/site/index.html. Any warning fails;
+# not with --quiet, which hides warnings from --strict as well.
 docs: $(VENV)/.docs
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 format: $(VENV)/.lint
 	$(BIN)/clang-format -i $(CXX_FILES)

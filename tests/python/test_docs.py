@@ -166,3 +166,11 @@ def test_a_broken_link_is_found():
     assert "SECURITY.md" in found
     assert links.rewrite("docs/a.md", "[b](../Makefile)") == "[b](tree/Makefile.md)"
     assert links.rewrite("SECURITY.md", "[b](docs/geometry.md#a)") == "[b](../geometry.md#a)"
+
+
+def test_warnings_of_the_pages_are_errors():
+    """With --quiet, MkDocs would count no warning and --strict find nothing."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (recipe,) = re.findall(r"mkdocs build.*", makefile)
+    assert recipe.split() == ["mkdocs", "build", "--strict"]
+    assert "make docs" in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()

@@ -70,6 +70,8 @@ NOT_RUN = {
     r"python scripts/release\.py .*": "needs environments of several TensorFlow versions",
     r"python scripts/gpu_check\.py .*": "needs a GPU",
     r"python scripts/gpu[\w/]*\.py.*": "needs a GPU",
+    r"LD_LIBRARY_PATH=\S+ python scripts/gpu_check\.py --emulated.*": "needs PyTorch, which is no "
+    "test dependency; gpu_c_api_test takes the same path",
     r"bazel build .*": "TensorFlow Serving: not run, as the page says",
 }
 

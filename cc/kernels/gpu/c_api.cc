@@ -227,6 +227,13 @@ CT_EXPORT const char* conv_transpose_nd_gpu_reason(
   return program->program.reason.c_str();
 }
 
+CT_EXPORT const char* conv_transpose_nd_gpu_kernel(
+    const conv_transpose_nd_gpu_program* program, int i) {
+  const auto& launches = program->program.launches;
+  const bool exists = i >= 0 && static_cast<size_t>(i) < launches.size();
+  return exists ? launches[i].kernel : nullptr;
+}
+
 CT_EXPORT int conv_transpose_nd_gpu_prepare(
     const conv_transpose_nd_gpu_program* program, void* workspace,
     void* stream) {

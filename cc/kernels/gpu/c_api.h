@@ -58,6 +58,9 @@ int conv_transpose_nd_gpu_result_dims(
 /* Which kernels run, and why. Lives as long as the program. */
 const char* conv_transpose_nd_gpu_reason(
     const conv_transpose_nd_gpu_program* program);
+/* The kernel of launch i, or null where there are not so many. */
+const char* conv_transpose_nd_gpu_kernel(
+    const conv_transpose_nd_gpu_program* program, int i);
 
 /* Writes the program's tables to the head of a fresh workspace; before the
  * first run with it, on the same stream. */

@@ -153,6 +153,13 @@ void Check(Operation operation, DType dtype, const Request& request,
   testing::ExpectClose(
       result, expected,
       testing::Tolerance(operation, dtype, geometry, values, expected));
+  for (size_t i = 0; i < expected_program.launches.size(); ++i) {
+    EXPECT_STREQ(conv_transpose_nd_gpu_kernel(program, static_cast<int>(i)),
+                 expected_program.launches[i].kernel);
+  }
+  EXPECT_EQ(
+      conv_transpose_nd_gpu_kernel(program, static_cast<int>(next_launch)),
+      nullptr);
   int64_t dims[8];
   const int count = conv_transpose_nd_gpu_result_dims(program, dims);
   EXPECT_EQ(NumElements(Dims(dims, dims + count)), result.elements());

@@ -291,6 +291,11 @@ Registration::Registration(const char* name, int threads, int64_t params_bytes,
   Kernels()[name] = {threads, params_bytes, entry};
 }
 
+int64_t ParamsBytes(const char* kernel) {
+  const auto found = Kernels().find(kernel);
+  return found != Kernels().end() ? found->second.params_bytes : -1;
+}
+
 void Run(const conv_transpose_nd::gpu::Program& program, const void* first,
          const void* second, const void* bias, void* result, void* workspace,
          const Options& options) {

@@ -51,6 +51,9 @@ struct Registration {
                Entry entry);
 };
 
+// Bytes of the parameters of a kernel; -1 where it is unknown.
+int64_t ParamsBytes(const char* kernel);
+
 struct Options {
   bool last_to_first = false;  // order of blocks, and of threads
   bool early_copies = false;   // asynchronous copies land at their issue

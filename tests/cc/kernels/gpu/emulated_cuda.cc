@@ -1,0 +1,42 @@
+// A CUDA driver whose GPU is the emulator, for programs that open
+// libcuda.so.1: python scripts/gpu_check.py --emulated.
+#include <cstdio>
+#include <cstdlib>
+#include <mutex>
+
+#include "tests/cc/kernels/gpu/emulator.h"
+#include "tests/cc/testing/fake_cuda.h"
+
+namespace {
+
+void Emulate(const fake_cuda_launch* launch) {
+  static std::mutex mutex;
+  std::lock_guard<std::mutex> lock(mutex);
+  const int64_t bytes = emulator::ParamsBytes(launch->kernel);
+  if (bytes < 0) {
+    std::fprintf(stderr, "no kernel %s to emulate\n", launch->kernel);
+    std::abort();
+  }
+  conv_transpose_nd::gpu::Program program;
+  conv_transpose_nd::gpu::Launch& one = program.launches.emplace_back();
+  one.kernel = launch->kernel;
+  for (int d = 0; d < 3; ++d) {
+    one.grid[d] = launch->grid[d];
+    one.block[d] = launch->block[d];
+  }
+  one.shared_bytes = launch->shared_bytes;
+  const char* const params = static_cast<const char*>(launch->params[0]);
+  one.params.assign(params, params + bytes);
+  const auto pointer = [launch](int i) {
+    return *static_cast<void**>(launch->params[i]);
+  };
+  emulator::Run(program, pointer(1), pointer(2), pointer(3), pointer(4),
+                pointer(5), {});
+}
+
+[[maybe_unused]] const bool kInstalled = [] {
+  fake_cuda_set_runner(Emulate);
+  return true;
+}();
+
+}  // namespace

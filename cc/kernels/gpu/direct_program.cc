@@ -81,9 +81,8 @@ Launch ItemsLaunch(const std::string& kernel, int64_t items) {
 }
 
 template <typename I>
-std::vector<char> GatherParams(Operation operation,
-                               const ConvTransposeGeometry& geometry,
-                               bool fill) {
+DirectParams<I> GatherParams(Operation operation,
+                             const ConvTransposeGeometry& geometry, bool fill) {
   const bool forward = operation == Operation::kConvTranspose;
   DirectParams<I> p{};
   p.elements = ResultElements(operation, geometry);
@@ -109,7 +108,7 @@ std::vector<char> GatherParams(Operation operation,
     step *= geometry.axis[a].filter;
   }
   SetAxes(geometry, p.axis);
-  return BytesOf(p);
+  return p;
 }
 
 Launch GatherLaunch(Operation operation, const ConvTransposeGeometry& geometry,
@@ -117,9 +116,10 @@ Launch GatherLaunch(Operation operation, const ConvTransposeGeometry& geometry,
   Launch launch =
       ItemsLaunch(std::string("ct_direct_") + Suffix(dtype) + "_" + width,
                   ResultElements(operation, geometry));
-  launch.params = width == "i32"
-                      ? GatherParams<int32_t>(operation, geometry, fill)
-                      : GatherParams<int64_t>(operation, geometry, fill);
+  launch.params =
+      width == "i32"
+          ? BytesOf(GatherParams<int32_t>(operation, geometry, fill))
+          : BytesOf(GatherParams<int64_t>(operation, geometry, fill));
   return launch;
 }
 
@@ -235,6 +235,11 @@ bool FitsInt32(const ConvTransposeGeometry& geometry) {
     filter_step = Product(filter_step, axis.filter);
   }
   return fits;
+}
+
+DirectParams<int32_t> GatherParams32(Operation operation,
+                                     const ConvTransposeGeometry& geometry) {
+  return GatherParams<int32_t>(operation, geometry, /*fill=*/false);
 }
 
 Launch FillLaunch(Operation operation, const ConvTransposeGeometry& geometry,

@@ -17,6 +17,11 @@ Axis<int64_t> MakeAxis(const AxisGeometry& axis);
 int64_t ResultElements(Operation operation,
                        const ConvTransposeGeometry& geometry);
 
+// The parameters of a transposed convolution or an input gradient, which must
+// fit in 32 bits.
+DirectParams<int32_t> GatherParams32(Operation operation,
+                                     const ConvTransposeGeometry& geometry);
+
 // "half", "bfloat16", "float" or "double": part of the names of kernels.
 const char* Suffix(DType dtype);
 

@@ -57,6 +57,17 @@ struct DirectFilterGradParams {
   Axis<I> axis[kMaxAxes];
 };
 
+// channels.cu. gather.elements: positions, of all batch entries.
+struct ChannelsParams {
+  DirectParams<int32_t> gather;
+  int32_t positions;    // of a batch entry
+  int32_t taps;         // of the filter
+  int32_t tap_stride;   // elements from one filter position to the next
+  int32_t depth_block;  // channels whose filter is in shared memory at a time
+  int32_t vector;       // the source may be read 16 bytes at a time
+  int32_t unused;
+};
+
 // direct.cu: result[e] = sum_s workspace[partial_offset + s * elements + e].
 struct ReduceParams {
   int64_t elements;

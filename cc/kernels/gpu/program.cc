@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "cc/kernels/gpu/channels_program.h"
 #include "cc/kernels/gpu/direct_program.h"
 #include "cc/kernels/gpu/gemm_program.h"
 
@@ -10,10 +11,9 @@ namespace conv_transpose_nd {
 namespace gpu {
 namespace {
 
-// A tile of the implicit GEMM has at least 64 rows, 64 columns and 8 units of
-// depth: with less than a quarter of that in use a thread per element loses
-// less.
-constexpr int64_t kMinGemmChannels = 16;
+// A tile of the implicit GEMM has at least 64 rows and 64 columns, and takes 8
+// units of depth or more at a time. Estimates: no device has run them.
+constexpr int64_t kMinGemmChannels = 9;
 constexpr int64_t kMinGemmDepth = 8;
 
 bool GemmPays(Operation operation, const ConvTransposeGeometry& geometry) {
@@ -42,6 +42,9 @@ Program MakeProgram(Operation operation, const ConvTransposeGeometry& geometry,
         GemmProgram(operation, geometry, dtype, device, options);
     if (program) return *std::move(program);
   }
+  std::optional<Program> program =
+      ChannelsProgram(operation, geometry, dtype, aligned);
+  if (program) return *std::move(program);
   return DirectProgram(operation, geometry, dtype, device);
 }
 

@@ -1,0 +1,226 @@
+// Which program a geometry gets, and its numbers: grids, tables, index widths.
+#include "cc/kernels/gpu/program.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <set>
+#include <string>
+
+#include "cc/kernels/gpu/direct_program.h"
+#include "cc/kernels/gpu/gemm_params.h"
+#include "cc/kernels/gpu/gemm_program.h"
+#include "cc/kernels/gpu/index.h"
+#include "tests/cc/testing/request.h"
+
+namespace conv_transpose_nd {
+namespace gpu {
+namespace {
+
+using testing::Random;
+using testing::Request;
+
+ConvTransposeGeometry Geometry(const Dims& input, const Dims& filter,
+                               int64_t stride, Operation operation) {
+  Dims output{input[0]};
+  for (size_t a = 1; a + 1 < input.size(); ++a) {
+    output.push_back((input[a] - 1) * stride + filter[a - 1]);
+  }
+  output.push_back(filter[filter.size() - 2]);
+  return testing::GeometryOf(
+      operation, testing::SimpleRequest(input, filter, output, stride));
+}
+
+std::string Reason(const ConvTransposeGeometry& geometry, DType dtype,
+                   bool allow_tf32 = false, int compute_capability = 80) {
+  DeviceInfo device;
+  device.compute_capability = compute_capability;
+  device.multiprocessors = 132;
+  device.shared_bytes_per_block = 99 << 10;
+  return MakeProgram(Operation::kConvTranspose, geometry, dtype, device,
+                     allow_tf32)
+      .reason;
+}
+
+TEST(ProgramTest, PicksTheKernel) {
+  const auto geometry = [](const Dims& input, const Dims& filter,
+                           int64_t stride) {
+    return Geometry(input, filter, stride, Operation::kConvTranspose);
+  };
+  const ConvTransposeGeometry wide =
+      geometry({128, 8, 8, 512}, {4, 4, 256, 512}, 2);
+  EXPECT_EQ(Reason(wide, DType::kFloat).rfind("gemm: float,", 0), 0u);
+  EXPECT_EQ(Reason(wide, DType::kFloat, true).rfind("gemm: tf32,", 0), 0u);
+  EXPECT_EQ(Reason(wide, DType::kFloat, true, 75).rfind("gemm: float,", 0), 0u);
+  EXPECT_EQ(Reason(wide, DType::kHalf).rfind("gemm: half,", 0), 0u);
+  EXPECT_EQ(Reason(wide, DType::kHalf, true, 75).rfind("gemm: half_fma,", 0),
+            0u);
+  // A filter as long as its stride is columns of one phase.
+  EXPECT_NE(
+      Reason(geometry({8, 28, 28, 128}, {2, 2, 64, 128}, 2), DType::kBFloat16)
+          .find("1 phases, 4 folded"),
+      std::string::npos);
+  EXPECT_EQ(Reason(geometry({1, 32, 32, 64}, {4, 4, 3, 64}, 2), DType::kFloat)
+                .rfind("few channels", 0),
+            0u);
+}
+
+// Every launch stays within what a device takes.
+TEST(ProgramTest, LaunchesAreValid) {
+  Random random(700);
+  for (int i = 0; i < 300; ++i) {
+    const Request request = testing::RandomRequest(
+        &random, static_cast<int>(random.Uniform(1, 6)), 1000000);
+    for (Operation operation : testing::kOperations) {
+      const ConvTransposeGeometry geometry =
+          testing::GeometryOf(operation, request);
+      for (DType dtype : {DType::kHalf, DType::kFloat, DType::kDouble}) {
+        DeviceInfo device;
+        device.compute_capability =
+            static_cast<int>(random.Pick({75, 80, 90, 120}));
+        device.shared_bytes_per_block = 64 << 10;
+        const Program program =
+            MakeProgram(operation, geometry, dtype, device, true);
+        EXPECT_EQ(program.launches.empty(),
+                  ResultElements(operation, geometry) == 0);
+        EXPECT_LE(static_cast<int64_t>(program.constants.size()),
+                  program.workspace_bytes);
+        for (const Launch& launch : program.launches) {
+          EXPECT_GE(launch.grid[0], 1u);
+          EXPECT_LE(launch.grid[0], 0x7fffffffu);
+          EXPECT_LE(launch.shared_bytes, device.shared_bytes_per_block);
+          EXPECT_LE(launch.params.size(), 4000u);
+          EXPECT_EQ(launch.block[0] % 32, 0u);
+        }
+      }
+    }
+  }
+}
+
+// The closed forms of index.h against the equation, in both widths.
+TEST(ProgramTest, AxisTaps) {
+  Random random(800);
+  for (int i = 0; i < 3000; ++i) {
+    AxisGeometry axis;
+    axis.input = random.Uniform(0, 7);
+    axis.filter = random.Uniform(0, 7);
+    axis.output = random.Uniform(0, 20);
+    axis.stride = random.Uniform(1, 6);
+    axis.dilation = random.Uniform(1, 6);
+    axis.pad_before = random.Uniform(-3, 9);
+    const Axis<int64_t> wide = MakeAxis(axis);
+    std::set<std::pair<int64_t, int64_t>> taps;
+    for (int64_t o = 0; o < axis.output; ++o) {
+      taps.clear();
+      for (int64_t k = 0; k < axis.filter; ++k) {
+        const int64_t t = o + axis.pad_before - k * axis.dilation;
+        if (t >= 0 && t % axis.stride == 0 && t / axis.stride < axis.input) {
+          taps.insert({k, t / axis.stride});
+        }
+      }
+      const TapRange<int64_t> range = OutputTaps(wide, o);
+      ASSERT_EQ(range.count, static_cast<int64_t>(taps.size()));
+      for (int64_t q = 0; q < range.count; ++q) {
+        ASSERT_TRUE(taps.count({range.filter + q * OutputFilterStep(wide),
+                                range.source + q * OutputSourceStep(wide)}));
+      }
+    }
+    for (int64_t p = 0; p < axis.input; ++p) {
+      int64_t count = 0;
+      const TapRange<int64_t> range = InputTaps(wide, p);
+      for (int64_t k = 0; k < axis.filter; ++k) {
+        const int64_t o = p * axis.stride + k * axis.dilation - axis.pad_before;
+        if (o < 0 || o >= axis.output) continue;
+        ASSERT_EQ(k, range.filter + count);
+        ASSERT_EQ(o, range.source + count * axis.dilation);
+        ++count;
+      }
+      ASSERT_EQ(range.count, count);
+    }
+    for (int64_t k = 0; k < axis.filter; ++k) {
+      int64_t count = 0;
+      const PositionRange<int64_t> range = FilterPositions(wide, k);
+      for (int64_t p = 0; p < axis.input; ++p) {
+        const int64_t o = p * axis.stride + k * axis.dilation - axis.pad_before;
+        if (o < 0 || o >= axis.output) continue;
+        ASSERT_EQ(p, range.first + count);
+        ++count;
+      }
+      ASSERT_EQ(range.count, count);
+    }
+  }
+}
+
+TEST(ProgramTest, Divisors) {
+  Random random(900);
+  for (int i = 0; i < 20000; ++i) {
+    const auto divisor =
+        static_cast<uint32_t>(random.OneIn(2) ? random.Uniform(1, 300)
+                                              : random.Uniform(1, 0x7fffffff));
+    const Divisor by = MakeDivisor(divisor);
+    const auto n = static_cast<int32_t>(random.Uniform(0, 0x7fffffff));
+    const int32_t multiple = n - n % static_cast<int32_t>(divisor);
+    ASSERT_EQ(Divide(n, by), n / static_cast<int32_t>(divisor));
+    ASSERT_EQ(Divide(multiple, by), multiple / static_cast<int32_t>(divisor));
+    if (multiple > 0) {
+      ASSERT_EQ(Divide(multiple - 1, by),
+                (multiple - 1) / static_cast<int32_t>(divisor));
+    }
+  }
+}
+
+// 2^31 elements and more: 64-bit offsets, and grids that stay in bounds.
+TEST(ProgramTest, HugeTensors) {
+  const DeviceInfo device;
+  const auto params = [](const Launch& launch, auto* p) {
+    ASSERT_EQ(launch.params.size(), sizeof(*p));
+    std::memcpy(p, launch.params.data(), sizeof(*p));
+  };
+  // 2^33 outputs.
+  const ConvTransposeGeometry narrow =
+      Geometry({1 << 4, 1 << 14, 1 << 13, 1}, {2, 2, 1, 1}, 2,
+               Operation::kConvTranspose);
+  EXPECT_FALSE(FitsInt32(narrow));
+  const Program direct =
+      DirectProgram(Operation::kConvTranspose, narrow, DType::kHalf, device);
+  ASSERT_EQ(direct.launches.size(), 1u);
+  EXPECT_STREQ(direct.launches[0].kernel, "ct_direct_half_i64");
+  DirectParams<int64_t> d;
+  params(direct.launches[0], &d);
+  EXPECT_EQ(d.elements, int64_t{1} << 33);
+  EXPECT_EQ(d.source.batch, int64_t{1} << 27);
+  // 2^34 outputs in rows of 2^31 and tiles of 64 or 128.
+  const ConvTransposeGeometry wide = Geometry(
+      {64, 1 << 11, 1 << 10, 64}, {2, 2, 32, 64}, 2, Operation::kConvTranspose);
+  const std::optional<Program> gemm = GemmProgram(
+      Operation::kConvTranspose, wide, DType::kHalf, device, GemmOptions());
+  ASSERT_TRUE(gemm.has_value());
+  GemmParams g;
+  params(gemm->launches[0], &g);
+  EXPECT_EQ(g.result_batch * 64, int64_t{1} << 34);
+  const auto* phase = reinterpret_cast<const GemmPhase*>(g.tables);
+  EXPECT_EQ(phase->rows, 1 << 27);
+  EXPECT_EQ(g.columns, 128);
+  // More rows than coordinates of a tile can tell: a thread per element.
+  const ConvTransposeGeometry rows = Geometry(
+      {1 << 10, 1 << 21, 16}, {1, 16, 16}, 1, Operation::kConvTranspose);
+  EXPECT_FALSE(GemmProgram(Operation::kConvTranspose, rows, DType::kHalf,
+                           device, GemmOptions()));
+  const ConvTransposeGeometry positions =
+      Geometry({1 << 10, 1 << 21, 16}, {1, 16, 16}, 1, Operation::kFilterGrad);
+  EXPECT_FALSE(GemmProgram(Operation::kFilterGrad, positions, DType::kHalf,
+                           device, GemmOptions()));
+  // A stride of 2^31 - 1 has few phases with taps.
+  const ConvTransposeGeometry stride =
+      Geometry({1, 2, 16}, {1, 16, 16}, (int64_t{1} << 31) - 1,
+               Operation::kConvTranspose);
+  EXPECT_EQ(MakeProgram(Operation::kConvTranspose, stride, DType::kFloat,
+                        device, false)
+                .launches[0]
+                .kernel,
+            std::string("ct_direct_float_i64"));
+}
+
+}  // namespace
+}  // namespace gpu
+}  // namespace conv_transpose_nd

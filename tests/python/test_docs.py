@@ -174,3 +174,13 @@ def test_warnings_of_the_pages_are_errors():
     (recipe,) = re.findall(r"mkdocs build.*", makefile)
     assert recipe.split() == ["mkdocs", "build", "--strict"]
     assert "make docs" in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+
+
+def test_files_that_the_pages_name_exist():
+    for page in sorted(DOCS.rglob("*.md")):
+        found = re.findall(
+            r"\b(?:cc|tests|python|benchmarks|examples|scripts|cmake)/[\w./-]+\w",
+            page.read_text(encoding="utf-8"),
+        )
+        exact = [path for path in found if Path(path).suffix and not path.endswith("NAME.py")]
+        assert [path for path in exact if not (ROOT / path).exists()] == [], page.name

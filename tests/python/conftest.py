@@ -1,5 +1,6 @@
 """What the Python tests share: child processes that see the package under test."""
 
+import contextlib
 import functools
 import os
 import pathlib
@@ -91,3 +92,16 @@ def forms(tmp_path_factory):
         folder / "stock", folder / "ours", inputs=INPUTS, **QUICK
     )
     return folder, report
+
+
+@pytest.fixture
+def shown_progress(monkeypatch):
+    """What bars would show in a terminal, of commands that run in this process."""
+    shown = []
+
+    @contextlib.contextmanager
+    def bar():
+        yield lambda done, total, what: shown.append((done, total, what))
+
+    monkeypatch.setattr("conv_transpose_nd.cli._progress.bar", bar)
+    return shown

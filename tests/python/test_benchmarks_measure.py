@@ -144,7 +144,9 @@ def test_a_process_without_its_library_reports_that_it_is_absent(case, tmp_path,
         peer.close()
 
 
-def test_a_run_writes_its_figures_and_goes_on_where_it_ended(tmp_path, monkeypatch, capsys):
+def test_a_run_writes_its_figures_and_goes_on_where_it_ended(
+    tmp_path, monkeypatch, capsys, shown_progress
+):
     monkeypatch.setattr(peers, "FOLDER", tmp_path)
     monkeypatch.setattr(run, "measure_machine", lambda threads: MACHINE)
     path = tmp_path / "figures.json"
@@ -155,12 +157,24 @@ def test_a_run_writes_its_figures_and_goes_on_where_it_ended(tmp_path, monkeypat
     assert [c["workload"] for c in json.loads(first)["cases"]] == ["dcgan_tf_l3", "dcgan_tf_l3@b32"]
     assert "dcgan_tf_l3@b32" in path.with_suffix(".md").read_text(encoding="utf-8")
     assert path.with_name("figures_roofline_forward_float32_1.svg").exists()
-    capsys.readouterr()
+    assert [(done, total) for done, total, _ in shown_progress] == [(0, 2), (1, 2)]
+    assert "dcgan_tf_l3@b32" in shown_progress[1][2]
+    assert capsys.readouterr().err == ""
     # Nothing is left to do, so nothing starts.
     monkeypatch.setattr(run, "Peer", None)
     assert run.main(arguments) == 0
     assert path.read_text(encoding="utf-8") == first
     assert "dcgan_tf_l3@b32" in capsys.readouterr().out
+
+
+def test_figures_are_printed_as_json(monkeypatch, capsys):
+    monkeypatch.setattr(run, "measure_machine", lambda threads: MACHINE)
+    arguments = ["--only", "dcgan_tf_l3@b32", "--peers", "core", "--seconds", "0.01"]
+    assert run.main([*arguments, "--verbose", "--json"]) == 0
+    printed = capsys.readouterr()
+    found = json.loads(printed.out)
+    assert [c["workload"] for c in found["cases"]] == ["dcgan_tf_l3@b32"]
+    assert "[1/1] " in printed.err
 
 
 @pytest.mark.parametrize(

@@ -162,7 +162,11 @@ def test_explain_as_json_table_and_page(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 @pytest.mark.usefixtures("machine_measured_once")
-def test_explain_a_saved_model(saved_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_explain_a_saved_model(
+    saved_model: Path,
+    capsys: pytest.CaptureFixture[str],
+    shown_progress: list[tuple[float, float | None, str]],
+) -> None:
     named = f"x={','.join(map(str, [1, 4, 4, 2]))}"
     arguments = [str(saved_model), "--seconds", "0.01", "--json", "--input-shape", named]
     assert main(["explain", *arguments]) == 0
@@ -171,10 +175,17 @@ def test_explain_a_saved_model(saved_model: Path, capsys: pytest.CaptureFixture[
     assert one["output_shape"] == [1, 8, 8, 5]
     assert one["ours_ms"] > 0 < one["stock_ms"]
     assert found["total"]["rewritable"] == 1
+    steps = [what for _, _, what in shown_progress]
+    assert steps[0] == "reading"
+    assert steps[-1] == "done"
+    assert one["name"] in steps
 
 
 def test_accelerate_and_to_stock_as_json(
-    saved_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    saved_model: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    shown_progress: list[tuple[float, float | None, str]],
 ) -> None:
     faster, stock = tmp_path / "faster", tmp_path / "stock"
     for command, source, target in (
@@ -187,6 +198,9 @@ def test_accelerate_and_to_stock_as_json(
         assert found["dst"] == str(target)
         assert [op["rewritten"] for op in found["ops"]] == [True]
         assert found["timings"][0]["before_s"] > 0
+        assert shown_progress[0] == (0, None, f"reading {source}")
+        assert any(what.startswith("serving_default") for _, _, what in shown_progress)
+        shown_progress.clear()
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def script(shell: str) -> str:
         for action in command._actions:
             takes_path = action.dest in _PATHS or action.type is pathlib.Path
             if takes_path:
-                action.complete = shtab.FILE  # noqa: B010: argparse knows of no such
+                action.complete = shtab.FILE
     return str(shtab.complete(parser, shell=shell))
 
 

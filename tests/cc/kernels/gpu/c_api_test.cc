@@ -28,14 +28,14 @@ using testing::Request;
 using testing::Tensor;
 
 template <typename Pointer>
-Pointer Control(const char* name, Pointer) {
+Pointer Control(const char* name) {
   static void* const library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
   EXPECT_NE(library, nullptr) << dlerror();
   const auto found = reinterpret_cast<Pointer>(dlsym(library, name));
   EXPECT_NE(found, nullptr) << "a real driver, not tests/cc/testing/fake_cuda";
   return found;
 }
-#define FAKE(name) Control(#name, &::name)
+#define FAKE(name) Control<decltype(&::name)>(#name)
 
 // What the next launches must be.
 const Program* wanted = nullptr;
@@ -74,7 +74,8 @@ void CopyTo(const Dims& values, int64_t (&list)[size], int64_t otherwise = 0) {
 
 conv_transpose_nd_gpu_call CallOf(Operation operation, DType dtype,
                                   const Request& request,
-                                  const ConvTransposeGeometry& geometry) {
+                                  const ConvTransposeGeometry& geometry,
+                                  bool aligned) {
   const Attributes attributes = testing::AttributesOf(operation, request);
   static const char* const kPaddings[] = {"VALID", "SAME", "SAME_LOWER",
                                           "EXPLICIT"};
@@ -89,7 +90,7 @@ conv_transpose_nd_gpu_call CallOf(Operation operation, DType dtype,
   call.rank = geometry.rank;
   call.groups = geometry.groups;
   call.has_bias = geometry.has_bias;
-  call.aligned = 0;  // exact-size buffers of the tests begin where they end
+  call.aligned = aligned;
   call.has_output = 1;
   CopyTo(geometry.InputDims(), call.input);
   CopyTo(geometry.FilterDims(), call.filter);
@@ -111,8 +112,9 @@ void Check(Operation operation, DType dtype, const Request& request,
   const ConvTransposeGeometry geometry =
       testing::GeometryOf(operation, request);
   const testing::Values values = testing::RandomValues(random, dtype, geometry);
+  const bool aligned = random->OneIn(2);
   const conv_transpose_nd_gpu_call call =
-      CallOf(operation, dtype, request, geometry);
+      CallOf(operation, dtype, request, geometry, aligned);
   conv_transpose_nd_gpu_program* program = nullptr;
   ASSERT_EQ(conv_transpose_nd_gpu_create(&call, nullptr, &program), 0)
       << conv_transpose_nd_gpu_error();
@@ -120,7 +122,7 @@ void Check(Operation operation, DType dtype, const Request& request,
   device.multiprocessors = 108;
   device.shared_bytes_per_block = 166912;
   const Program expected_program =
-      MakeProgram(operation, geometry, dtype, device, false, false);
+      MakeProgram(operation, geometry, dtype, device, false, aligned);
   wanted = &expected_program;
   next_launch = 0;
   EXPECT_EQ(conv_transpose_nd_gpu_reason(program), expected_program.reason);
@@ -200,9 +202,9 @@ class CApiErrorTest : public ::testing::Test {
     FAKE(fake_cuda_reset)();
     const Request request =
         testing::SimpleRequest({1, 4, 4, 8}, {3, 3, 8, 8}, {1, 9, 9, 8}, 2);
-    call_ = CallOf(Operation::kConvTranspose, DType::kFloat, request,
-                   testing::GeometryOf(Operation::kConvTranspose, request));
-    call_.aligned = 1;
+    call_ =
+        CallOf(Operation::kConvTranspose, DType::kFloat, request,
+               testing::GeometryOf(Operation::kConvTranspose, request), true);
   }
 
   std::string Error() { return conv_transpose_nd_gpu_error(); }

@@ -37,14 +37,14 @@ const ImageTable kTable = {kImages, 6};
 
 // The controls of the library that is loaded as the driver.
 template <typename Pointer>
-Pointer Control(const char* name, Pointer) {
+Pointer Control(const char* name) {
   static void* const library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
   EXPECT_NE(library, nullptr) << dlerror();
   const auto found = reinterpret_cast<Pointer>(dlsym(library, name));
   EXPECT_NE(found, nullptr) << "a real driver, not tests/cc/testing/fake_cuda";
   return found;
 }
-#define FAKE(name) Control(#name, &::name)
+#define FAKE(name) Control<decltype(&::name)>(#name)
 
 struct Params {
   int64_t factor;

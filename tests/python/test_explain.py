@@ -172,6 +172,26 @@ def test_one_dimensional_ones_and_loops(tmp_path):
     assert "a loop, a branch or XLA" in note
 
 
+def test_what_accelerate_leaves_alone_is_said(tmp_path):
+    module = tf.Module()
+
+    @tf.function(input_signature=[tf.TensorSpec([1, 6, 6, 2])])
+    def call(x):
+        filters = tf.ones([4, 4, 3, 2])
+        here = tf.nn.conv2d_transpose(x, filters, [1, 12, 12, 3], 2)
+        with tf.device("/device:GPU:0"):
+            there = tf.nn.conv2d_transpose(x, filters, [1, 18, 18, 3], 3)
+        return {"here": here, "there": there}
+
+    module.call = call
+    tf.saved_model.save(module, str(tmp_path / "placed"), signatures=call)
+    found = ct.explain(tmp_path / "placed", seconds=0)
+    by_length = {one.call.output_shape[1]: one for one in found.convolutions}
+    assert by_length[12].verdict() == "would become this op"
+    assert by_length[18].verdict().startswith("left alone: placed on /device:GPU:0")
+    assert found.total()["rewritable"] == 1
+
+
 def test_a_model_without_any(tmp_path):
     module = tf.Module()
     module.call = tf.function(lambda x: x + 1, input_signature=[tf.TensorSpec([2])])

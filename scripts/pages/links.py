@@ -12,7 +12,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 _LINK = re.compile(r"(\]\()([^)\s:#]+)(#[^)\s]*)?(\))")
-_LANGUAGES = {".py": "python", ".c": "c", ".cc": "cpp", ".h": "cpp", ".sh": "sh", ".toml": "toml"}
+_LANGUAGES = {
+    ".py": "python",
+    ".pyi": "python",
+    ".c": "c",
+    ".cc": "cpp",
+    ".h": "cpp",
+    ".sh": "sh",
+    ".toml": "toml",
+}
 _PLAIN = {".pbtxt", ".txt", ""}
 _FENCE = re.compile(r"^(`{3,})[^\n]*\n.*?^\1\s*$", re.MULTILINE | re.DOTALL)
 

@@ -184,3 +184,9 @@ def test_files_that_the_pages_name_exist():
         )
         exact = [path for path in found if Path(path).suffix and not path.endswith("NAME.py")]
         assert [path for path in exact if not (ROOT / path).exists()] == [], page.name
+
+
+def test_the_page_of_the_numpy_module_names_all_of_it():
+    stub = (ROOT / "python" / "conv_transpose_nd" / "core.pyi").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(\w+)`", text("api/core.md")))
+    assert set(re.findall(r"^def (\w+)", stub, re.MULTILINE)) <= named

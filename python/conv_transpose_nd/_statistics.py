@@ -6,8 +6,6 @@ from typing import Any
 
 from tensorflow.python.framework import graph_util_impl, ops
 
-from conv_transpose_nd import core
-
 # Of each op: input or output that is the input, the filter, and the output of the forward op.
 _PLACES = {
     "ConvTransposeND": (0, 1, None),
@@ -42,6 +40,7 @@ def _flops(graph: Any, node: Any) -> ops.OpStats:
     Raises:
       ValueError: where a shape is not known, which the profiler takes as "no figure".
     """
+    from conv_transpose_nd import core  # a build may be without it, and the ops work all the same
 
     def shape(place: int | None) -> list[int]:
         name = node.name if place is None else node.input[place]

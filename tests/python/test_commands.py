@@ -143,10 +143,11 @@ def test_targets_of_make_exist(command: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("command", [c for c in FOUND if c.startswith("conv-transpose-nd bench -")])
+MEASURED = [c for c in FOUND if c.startswith("conv-transpose-nd bench -") and c not in HERE]
+
+
+@pytest.mark.parametrize("command", MEASURED)
 def test_options_of_the_benchmark_are_read(command: str) -> None:
-    if "--help" in command:
-        pytest.skip("run below")
     assert benchmark._parse(shlex.split(command)[2:]).turns > 0
 
 

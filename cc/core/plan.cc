@@ -305,6 +305,20 @@ void ChooseGatherFamily(KernelFamily wanted, Plan* plan) {
   plan->reason = reason.str();
 }
 
+void ChoosePositions(Plan* plan) {
+  plan->family = KernelFamily::kPositions;
+  Plan exact = *plan;
+  PlanPositions(plan, false);
+  plan->reason = "filter gradient, rows over one tap";
+  if (!plan->positions.all_taps) return;
+  plan->reason = "filter gradient, rows over all taps";
+  PlanPositions(&exact, true);
+  exact.reason = "filter gradient, again without zeros beyond the border";
+  plan->scratch_bytes = std::max(plan->scratch_bytes, exact.scratch_bytes);
+  plan->shared_bytes = std::max(plan->shared_bytes, exact.shared_bytes);
+  plan->exact = std::make_shared<const Plan>(std::move(exact));
+}
+
 }  // namespace
 
 const char* KernelFamilyName(KernelFamily family) {
@@ -339,8 +353,7 @@ Plan MakePlan(Operation operation, const ConvTransposeGeometry& geometry,
     return plan;
   }
   if (operation == Operation::kFilterGrad) {
-    Take(KernelFamily::kPositions, PlanPositions, &plan);
-    plan.reason = "filter gradient";
+    ChoosePositions(&plan);
     return plan;
   }
   plan.gather = MakeGather(operation, geometry);

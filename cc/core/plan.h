@@ -173,25 +173,49 @@ struct WinogradBlocks {
 // Rows of the channelwise family whose taps are found together.
 inline constexpr int kChannelwiseRows = 16;
 
-// Positions summed between two visits of the accumulators of the filter
-// gradient: their pointers and a tile's operands (128 x (32 + 8) floats) stay
-// in level-1 cache.
-inline constexpr int64_t kPositionBlock = 128;
+// At most so many positions are summed between two visits of the accumulators
+// of the filter gradient: a panel of 192 x 32 floats and a tile's rows stay in
+// level-1 cache.
+inline constexpr int64_t kPositionBlock = 192;
 
-// Blocks of the filter gradient.
+// Blocks of the filter gradient. Its rows are taps x out_channels, its columns
+// in_channels; sums run over the positions of the input.
 struct PositionsBlocks {
-  int rows = 8;            // out_channels of a register tile
-  int vectors = 2;         // vectors of in_channels of a register tile
-  int64_t row_block = 0;   // out_channels of a work unit
-  int64_t tiles = 0;       // taps x groups x blocks of out_channels
+  int rows = 8;           // of a register tile
+  int vectors = 2;        // vectors of columns of a register tile
+  int64_t row_block = 0;  // rows that are copied side by side
+  int64_t left_step = 0;  // elements of the copy of one register tile's rows
+  // Rows run over all taps, one after the other; where a tap leaves the output
+  // zeros are multiplied. Else a block of rows has one tap, and takes exactly
+  // the positions that it maps into the output.
+  bool all_taps = false;
+  int64_t tiles = 0;       // blocks of rows, of all groups
   int64_t tile_group = 1;  // of which one work unit has so many
-  int64_t span = 0;        // positions that all its tiles take before the next
+  int64_t chunk = 0;       // positions of two visits of the accumulators
   int64_t splits = 1;  // partial sums over ranges of positions, added in order
-  bool convert = false;  // operands are widened or gathered into scratch
-  // Rows of a tile run over the taps of the innermost axis as well: they are
-  // adjacent in output_grad and in the filter where nothing dilates them.
-  bool merge_taps = false;
+  int64_t runs =
+      1;  // at most: pieces of a block of rows side by side in memory
+  bool copy_right = true;    // columns are copied panel by panel, else in place
+  int64_t column_block = 0;  // columns copied at a time
   bool channelwise = false;  // depthwise: lanes along channels, no tile
+};
+
+// Positions of a chunk that follow each other on one line.
+struct PositionPiece {
+  int64_t slot, count;  // of the chunk
+  int64_t inner;        // index of the first along the innermost axis
+  int64_t x, dy;        // offset of the first, for dy that of shift 0
+  std::array<int64_t, kMaxRank> outer;
+};
+
+// Rows of a block that lie side by side in output_grad: out_channels of one
+// tap, or of adjacent taps of the innermost axis.
+struct TapRun {
+  int64_t row, length;  // within the block
+  int64_t dy;           // offset of its first element from that of shift 0
+  int64_t first_tap, last_tap;  // of the innermost axis
+  int64_t skipped;              // elements of the first tap in front of the run
+  std::array<int64_t, kMaxRank> low, high;  // input positions that fit all taps
 };
 
 struct Plan {

@@ -417,58 +417,104 @@ void PlanChannelwise(Plan* plan) {
       RoundUp(2 * plan->geometry.groups * AccumulatorBytes(plan->dtype), 64);
 }
 
-void PlanPositions(Plan* plan) {
+namespace {
+
+// Multiply-adds that a register tile of the filter gradient spends per position
+// on `rows` rows, beyond whole tiles: the next larger compiled tile.
+int64_t PaddedRows(int64_t rows, int64_t tile_rows) {
+  const int64_t rest = rows % tile_rows;
+  int64_t padded = tile_rows;
+  for (const int64_t size : {8, 6, 4, 2, 1}) {
+    if (size < tile_rows && size >= rest) padded = size;
+  }
+  return rows - rest + (rest == 0 ? 0 : padded);
+}
+
+// Rows of one tap fill register tiles badly where out_channels are few; rows
+// over all taps multiply zeros beyond the border.
+bool TakesAllTaps(const Plan& plan, int64_t taps, int64_t positions) {
+  const ConvTransposeGeometry& geometry = plan.geometry;
+  if (geometry.groups != 1) return false;
+  const int64_t tile_rows = plan.positions.rows;
+  const int64_t group_out = geometry.group_out_channels();
+  const double exact = plan.multiply_adds / geometry.in_channels / group_out *
+                       PaddedRows(group_out, tile_rows);
+  const double all =
+      static_cast<double>(positions) * PaddedRows(taps * group_out, tile_rows);
+  // Small tiles wait for the latency of their sums, and every tap visits its
+  // columns by itself.
+  const double latency =
+      group_out < 8 ? 8.0 / std::min<int64_t>(group_out, 8) : 1.0;
+  return all < exact * latency;
+}
+
+}  // namespace
+
+void PlanPositions(Plan* plan, bool exact) {
   const ConvTransposeGeometry& geometry = plan->geometry;
   PositionsBlocks& blocks = plan->positions;
   const int64_t element = AccumulatorBytes(plan->dtype);
   const int64_t lanes = Lanes(*plan);
   const int64_t group_out = geometry.group_out_channels();
+  const int64_t group_in = geometry.group_in_channels();
   const bool channels_last = geometry.data_format == DataFormat::kChannelsLast;
-  blocks.channelwise = channels_last && group_out == 1 &&
-                       geometry.group_in_channels() == 1 && geometry.groups > 1;
-  const AxisGeometry& inner = geometry.axis[geometry.rank - 1];
-  blocks.merge_taps = channels_last && geometry.groups == 1 &&
-                      inner.dilation == 1 && inner.filter > 1;
-  blocks.vectors = geometry.group_in_channels() > lanes ? 2 : 1;
-  blocks.rows = TileRows(*plan);
-  blocks.convert = IsNarrow(plan->dtype) || !channels_last;
-  const int64_t rows = blocks.merge_taps ? group_out * inner.filter : group_out;
-  blocks.row_block =
-      RoundUp(std::min<int64_t>(rows, 8 * blocks.rows), blocks.rows);
-
   int64_t taps = 1, positions = geometry.batch;
   for (int a = 0; a < geometry.rank; ++a) {
     taps *= geometry.axis[a].filter;
     positions *= geometry.axis[a].input;
   }
-  if (blocks.merge_taps) taps /= inner.filter;
+  blocks.channelwise =
+      channels_last && group_out == 1 && group_in == 1 && geometry.groups > 1;
+  blocks.vectors = group_in > lanes ? 2 : 1;
+  blocks.rows = TileRows(*plan);
+  const int64_t width = blocks.vectors * lanes;
+  blocks.all_taps = !exact && TakesAllTaps(*plan, taps, positions);
+  blocks.chunk = std::min(positions, kPositionBlock);
+
+  // Blocks of rows whose copy stays in a level-2 cache.
+  const int64_t rows = blocks.all_taps ? taps * group_out : group_out;
+  const int64_t fitting = 3 * kScratchBytes / (blocks.chunk * element);
+  const int64_t row_blocks =
+      CeilDiv(rows, std::max<int64_t>(fitting, blocks.rows));
+  blocks.row_block = RoundUp(CeilDiv(rows, row_blocks), blocks.rows);
+  // Copies write up to two vectors more than a register tile's rows.
+  blocks.left_step = RoundUp(blocks.chunk * blocks.rows + 2 * lanes, 16);
+  blocks.runs =
+      blocks.all_taps ? blocks.row_block : blocks.row_block / blocks.rows;
   blocks.tiles = blocks.channelwise
                      ? taps
-                     : taps * geometry.groups * CeilDiv(rows, blocks.row_block);
+                     : (blocks.all_taps ? 1 : taps * geometry.groups) *
+                           CeilDiv(rows, blocks.row_block);
+
   const int64_t filter_elements = NumElements(geometry.FilterDims());
   // Sixteen units: positions are split where that leaves each enough of them
   // and the partial sums stay small, so that a unit has many tiles and walks
   // the operands seldom.
-  if (positions > 4 * kPositionBlock) {
-    const int64_t fitting =
-        (int64_t{4} << 20) / std::max<int64_t>(1, filter_elements * element);
-    blocks.splits = std::clamp<int64_t>(
-        std::min(positions / (4 * kPositionBlock), fitting), 1, 16);
-  }
+  const int64_t kept =
+      (int64_t{4} << 20) / std::max<int64_t>(1, filter_elements * element);
+  blocks.splits = std::clamp<int64_t>(
+      std::min(positions / (kPositionBlock / 2), kept), 1, 16);
   blocks.tile_group =
       std::clamp<int64_t>(blocks.tiles * blocks.splits / 16, 1, blocks.tiles);
-  const int64_t bytes =
-      (NumElements(geometry.InputDims()) + NumElements(geometry.OutputDims())) *
-      element;
-  blocks.span = std::max<int64_t>(
-      4 * kPositionBlock, 4 * kScratchBytes / CeilDiv(bytes, positions));
+  // Rows of more than a panel lie so far apart that they collide in level-1
+  // cache; a copy is read as it lies in memory, too.
+  blocks.copy_right =
+      !blocks.channelwise && (IsNarrow(plan->dtype) || !channels_last ||
+                              group_in % lanes != 0 || group_in > width);
+  blocks.column_block =
+      std::min(RoundUp(group_in, width),
+               RoundUp(4 * kScratchBytes / (blocks.chunk * element), width));
   plan->units = CeilDiv(blocks.tiles, blocks.tile_group) * blocks.splits;
   plan->shared_bytes = RoundUp(blocks.splits * filter_elements * element, 64);
-  const int64_t pointers = RoundUp(kPositionBlock * 16, 64);
-  const int64_t converted =
-      RoundUp(kPositionBlock * blocks.row_block * element, 64) +
-      RoundUp(kPositionBlock * blocks.vectors * lanes * element, 64);
-  plan->scratch_bytes = pointers + converted;
+  const int64_t left = blocks.row_block / blocks.rows * blocks.left_step;
+  const int64_t right = blocks.copy_right ? blocks.column_block / width *
+                                                (blocks.chunk * width + lanes)
+                                          : 0;
+  plan->scratch_bytes = RoundUp(blocks.chunk * sizeof(PositionPiece), 64) +
+                        RoundUp(blocks.runs * sizeof(TapRun), 64) +
+                        RoundUp(blocks.chunk * 24, 64) +
+                        RoundUp(left * element, 64) +
+                        RoundUp(right * element, 64);
   if (blocks.channelwise) {
     plan->scratch_bytes += RoundUp(2 * geometry.groups * element, 64);
   }

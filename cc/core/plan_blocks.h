@@ -53,7 +53,8 @@ void PlanPixelTiles(Plan* plan);
 void PlanChannelwise(Plan* plan);
 // False, and no change, where the family cannot run the call.
 bool PlanWinograd(Plan* plan);
-void PlanPositions(Plan* plan);
+// exact: only products of operands, no zeros beyond the border.
+void PlanPositions(Plan* plan, bool exact);
 
 }  // namespace conv_transpose_nd
 

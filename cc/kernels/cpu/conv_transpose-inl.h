@@ -57,6 +57,7 @@ inline int64_t RoundUp64(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 #include "cc/kernels/cpu/winograd_pack-inl.h"
 #include "cc/kernels/cpu/winograd-inl.h"
 #include "cc/kernels/cpu/channelwise-inl.h"
+#include "cc/kernels/cpu/position_rows-inl.h"
 #include "cc/kernels/cpu/positions-inl.h"
 // clang-format on
 
@@ -114,7 +115,10 @@ void RunTyped(const Plan& plan, const Operands& operands, void* workspace,
     const FilterGradCall<T> call{plan, static_cast<const T*>(operands.input),
                                  static_cast<const T*>(operands.output_grad),
                                  result};
-    return RunPositions(call, shared, shared + plan.shared_bytes, parallel_for);
+    if (!RunPositions(call, shared, shared + plan.shared_bytes, parallel_for)) {
+      RunTyped<T>(*plan.exact, operands, workspace, parallel_for);
+    }
+    return;
   }
   A* bias = nullptr;
   if (operands.bias != nullptr) {

@@ -144,34 +144,40 @@ CT_NOINLINE void MultiplyWindow(const A* const* filter, int64_t depth,
   }
 }
 
-// tile[r][c] += sum over p < positions of left[p][row + r] * right[p][c], c <
-// kVectors vectors; rows of the tile are tile_stride apart.
+// tile[r][c] (+)= sum over p < positions of left[p * left_step + r] *
+// right[at[p] + c], c < kVectors vectors; rows of the tile are tile_stride
+// apart.
 template <typename A, int kRows, int kVectors>
-CT_NOINLINE void MultiplyPositions(const A* const* left, int64_t row,
-                                   const A* const* right, int64_t positions,
-                                   A* tile, int64_t tile_stride) {
+CT_NOINLINE void MultiplyPositions(const A* left, int64_t left_step,
+                                   const A* right, const int64_t* at,
+                                   int64_t positions, bool accumulate, A* tile,
+                                   int64_t tile_stride) {
   Vec<A> sums[kRows][kVectors];
+  // What is added to at the end has arrived by then.
   for (int r = 0; r < kRows; ++r) {
     for (int v = 0; v < kVectors; ++v) {
-      sums[r][v] = Load(tile + r * tile_stride + v * kLanes<A>);
+      sums[r][v] = Vec<A>{};
+      __builtin_prefetch(tile + r * tile_stride + v * kLanes<A>, 1);
     }
   }
   for (int64_t p = 0; p < positions; ++p) {
-    const A* column = right[p];
-    const A* values_left = left[p] + row;
+    const A* column = right + at[p];
     Vec<A> values[kVectors];
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) values[v] = Load(column + v * kLanes<A>);
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
-      const A value = values_left[r];
+      const A value = left[r];
 #pragma GCC unroll 8
       for (int v = 0; v < kVectors; ++v) sums[r][v] += value * values[v];
     }
+    left += left_step;
   }
   for (int r = 0; r < kRows; ++r) {
     for (int v = 0; v < kVectors; ++v) {
-      Store(tile + r * tile_stride + v * kLanes<A>, sums[r][v]);
+      A* to = tile + r * tile_stride + v * kLanes<A>;
+      if (accumulate) sums[r][v] += Load(to);
+      Store(to, sums[r][v]);
     }
   }
 }

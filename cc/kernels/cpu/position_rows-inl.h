@@ -1,0 +1,405 @@
+// The operands of the filter gradient for a chunk of positions: which of them a
+// tap maps into the output, and copies of both operands side by side.
+#ifndef CONV_TRANSPOSE_ND_KERNELS_CPU_POSITION_ROWS_INL_H_
+#define CONV_TRANSPOSE_ND_KERNELS_CPU_POSITION_ROWS_INL_H_
+
+template <typename T>
+struct FilterGradCall {
+  const Plan& plan;
+  const T* input;
+  const T* output_grad;
+  T* result;
+};
+
+template <typename T>
+class PositionRows {
+ public:
+  using A = Compute<T>;
+
+  explicit PositionRows(const FilterGradCall<T>& call)
+      : call_(call),
+        geometry_(call.plan.geometry),
+        blocks_(call.plan.positions),
+        inner_(call.plan.geometry.rank - 1),
+        input_(InputStrides(call.plan.geometry)),
+        output_(OutputStrides(call.plan.geometry)),
+        width_(blocks_.vectors * kLanes<A>),
+        panel_step_(blocks_.chunk * width_ + kLanes<A>),
+        step_(geometry_.axis[inner_].stride * output_.axis[inner_]),
+        merges_(blocks_.all_taps && output_.channel == 1 &&
+                geometry_.axis[inner_].dilation == 1),
+        output_end_(NumElements(geometry_.OutputDims())) {}
+
+  // Takes plan.scratch_bytes from p on.
+  void SetScratch(char* p) {
+    const auto take = [&p](int64_t bytes) {
+      char* from = p;
+      p += RoundUp64(bytes);
+      return from;
+    };
+    pieces_ = reinterpret_cast<PositionPiece*>(
+        take(blocks_.chunk * sizeof(PositionPiece)));
+    runs_ = reinterpret_cast<TapRun*>(take(blocks_.runs * sizeof(TapRun)));
+    x_at_ = reinterpret_cast<int64_t*>(take(blocks_.chunk * 24));
+    at_ = x_at_ + blocks_.chunk;
+    dy_at_ = at_ + blocks_.chunk;
+    left_ = reinterpret_cast<A*>(
+        take(blocks_.row_block / kTileRows * blocks_.left_step * sizeof(A)));
+    right_ = reinterpret_cast<A*>(p);
+  }
+
+  // Rows from `row` on, which begins a register tile: kTileRows of each
+  // position, side by side.
+  const A* left(int64_t row) const {
+    return left_ + row / kTileRows * blocks_.left_step;
+  }
+  // Where the columns of each position of the chunk, as far as the block of
+  // rows takes it, begin: after Columns(c).
+  const int64_t* at() const { return at_; }
+  const int64_t* output_at() const { return dy_at_; }
+  const A* Columns(int64_t column) const {
+    if (!blocks_.copy_right) return in_place_ + column;
+    return right_ + (column - first_column_) / width_ * panel_step_;
+  }
+
+  // The chunk of positions [begin, end).
+  void Take(int64_t begin, int64_t end) {
+    const int64_t length = geometry_.axis[inner_].input;
+    piece_count_ = 0;
+    for (int64_t slot = 0; begin < end;) {
+      PositionPiece& piece = pieces_[piece_count_++];
+      int64_t line = begin / length;
+      piece.slot = slot;
+      piece.inner = begin - line * length;
+      piece.count = std::min(end - begin, length - piece.inner);
+      piece.x = piece.inner * input_.axis[inner_];
+      piece.dy = piece.inner * step_;
+      for (int a = inner_ - 1; a >= 0; --a) {
+        const AxisGeometry& axis = geometry_.axis[a];
+        const int64_t i = line % axis.input;
+        line /= axis.input;
+        piece.outer[a] = i;
+        piece.x += i * input_.axis[a];
+        piece.dy += i * axis.stride * output_.axis[a];
+      }
+      piece.x += line * input_.batch;
+      piece.dy += line * output_.batch;
+      slot += piece.count;
+      begin += piece.count;
+    }
+    count_ = pieces_[piece_count_ - 1].slot + pieces_[piece_count_ - 1].count;
+  }
+
+  // Columns [column, column + columns) of a group, from the chunk's input.
+  void TakeColumns(int64_t group, int64_t column, int64_t columns) {
+    first_column_ = column;
+    const int64_t channel = group * geometry_.group_in_channels();
+    if (!blocks_.copy_right) {
+      in_place_ = reinterpret_cast<const A*>(call_.input) + channel;
+    }
+    for (int64_t n = 0; n < piece_count_; ++n) {
+      const PositionPiece& piece = pieces_[n];
+      int64_t x = piece.x + (channel + column) * input_.channel;
+      int64_t slot = piece.slot;
+      for (int64_t i = 0; i < piece.count; ++i, ++slot) {
+        if (blocks_.copy_right) {
+          x_at_[slot] = slot * width_;
+          CopyColumns(x, columns, right_ + slot * width_);
+        } else {
+          x_at_[slot] = piece.x + i * input_.axis[inner_];
+        }
+        x += input_.axis[inner_];
+      }
+    }
+  }
+
+  // The block of rows [first, first + rows) of one tap of a group, for exactly
+  // the positions that the tap maps into the output. Returns how many.
+  int64_t TakeTap(int64_t tap, int64_t group, int64_t first, int64_t rows,
+                  bool copy) {
+    TapRun run;
+    SetRun(tap, tap % geometry_.axis[inner_].filter, &run);
+    run.dy +=
+        (group * geometry_.group_out_channels() + first) * output_.channel;
+    run.skipped = 0;
+    run_count_ = 0;
+    for (int64_t row = 0; row < rows; row += kTileRows) {
+      run.row = row;
+      run.length = std::min<int64_t>(kTileRows, rows - row);
+      runs_[run_count_++] = run;
+      run.dy += kTileRows * output_.channel;
+    }
+    int64_t filled = 0;
+    for (int64_t n = 0; n < piece_count_; ++n) {
+      const PositionPiece& piece = pieces_[n];
+      if (!OuterFits(piece, runs_[0])) continue;
+      const int64_t begin = std::max(piece.inner, run.low[inner_]);
+      const int64_t end = std::min(piece.inner + piece.count, run.high[inner_]);
+      if (begin >= end) continue;
+      const int64_t* x_at = x_at_ + piece.slot - piece.inner;
+      std::copy(x_at + begin, x_at + end, at_ + filled);
+      if (copy) {
+        CopyInside(piece, begin, end, filled);
+      } else {
+        int64_t dy = piece.dy + runs_[0].dy + (begin - piece.inner) * step_;
+        for (int64_t i = begin; i < end; ++i, dy += step_) {
+          dy_at_[filled + i - begin] = dy;
+        }
+      }
+      filled += end - begin;
+    }
+    return filled;
+  }
+
+  // The block of rows [first, first + rows) over all taps, for all positions of
+  // the chunk; zeros where a tap leaves the output. Returns their number.
+  int64_t TakeAllTaps(int64_t first, int64_t rows) {
+    MakeRuns(first, rows);
+    std::copy_n(x_at_, count_, at_);
+    int64_t low = 0, high = geometry_.axis[inner_].input;
+    for (int64_t r = 0; r < run_count_; ++r) {
+      low = std::max(low, runs_[r].low[inner_]);
+      high = std::min(high, runs_[r].high[inner_]);
+    }
+    for (int64_t n = 0; n < piece_count_; ++n) {
+      const PositionPiece& piece = pieces_[n];
+      const int64_t end = piece.inner + piece.count;
+      const int64_t from = std::clamp(low, piece.inner, end);
+      const int64_t to = std::clamp(high, from, end);
+      for (int64_t i = piece.inner; i < from; ++i) CopyAtBorder(piece, i);
+      CopyInside(piece, from, to, piece.slot + from - piece.inner);
+      for (int64_t i = to; i < end; ++i) CopyAtBorder(piece, i);
+    }
+    return count_;
+  }
+
+ private:
+  static constexpr int kTileRows = CT_REGISTERS >= 32 ? 12 : 6;
+  // Copies write whole vectors, as many as a register tile's rows take. What
+  // goes beyond them is overwritten by the rows or the position that follow.
+  static constexpr int kRowVectors = (kTileRows + kLanes<A> - 1) / kLanes<A>;
+
+  // Panels of columns, the last filled up with zeros.
+  void CopyColumns(int64_t x, int64_t columns, A* to) const {
+    for (; columns > 0; columns -= width_, to += panel_step_) {
+      if constexpr (kNative<T>) {
+        if (input_.channel == 1 && columns >= width_) {
+          const A* from = reinterpret_cast<const A*>(call_.input) + x;
+          Store(to, Load(from));
+          if (blocks_.vectors == 2) {
+            Store(to + kLanes<A>, Load(from + kLanes<A>));
+          }
+          x += width_;
+          continue;
+        }
+      }
+      const int64_t filled = std::min(columns, width_);
+      WidenRow<T>(call_.input + x, input_.channel, filled, to);
+      std::fill(to + filled, to + width_, A(0));
+      x += width_ * input_.channel;
+    }
+  }
+
+  // Shifts of the tap with index `tap`, and the input positions that all taps
+  // of the innermost axis up to last_tap map into the output.
+  void SetRun(int64_t tap, int64_t last_tap, TapRun* run) const {
+    run->dy = 0;
+    for (int a = inner_; a >= 0; --a) {
+      const AxisGeometry& axis = geometry_.axis[a];
+      const int64_t k = tap % axis.filter;
+      tap /= axis.filter;
+      const int64_t last = a == inner_ ? last_tap : k;
+      const int64_t shift = k * axis.dilation - axis.pad_before;
+      const int64_t room =
+          axis.output - (last * axis.dilation - axis.pad_before);
+      run->low[a] = shift >= 0 ? 0 : (-shift + axis.stride - 1) / axis.stride;
+      run->high[a] =
+          room <= 0
+              ? 0
+              : std::min(axis.input, (room + axis.stride - 1) / axis.stride);
+      run->dy += shift * output_.axis[a];
+      if (a == inner_) run->first_tap = k;
+    }
+    run->last_tap = last_tap;
+  }
+
+  // Splits the rows into runs, none of which crosses register tiles.
+  void MakeRuns(int64_t first, int64_t rows) {
+    const int64_t group_out = geometry_.group_out_channels();
+    const int64_t inner_taps = geometry_.axis[inner_].filter;
+    run_count_ = 0;
+    for (int64_t row = 0; row < rows;) {
+      TapRun& run = runs_[run_count_++];
+      const int64_t tap = (first + row) / group_out;
+      const int64_t end_tap =
+          merges_ ? (tap / inner_taps + 1) * inner_taps : tap + 1;
+      const int64_t end_tile = (row / kTileRows + 1) * kTileRows;
+      run.row = row;
+      run.length =
+          std::min({end_tap * group_out - first, end_tile, rows}) - row;
+      run.skipped = first + row - tap * group_out;
+      SetRun(tap, (first + row + run.length - 1) / group_out % inner_taps,
+             &run);
+      run.dy += run.skipped * output_.channel;
+      row += run.length;
+    }
+  }
+
+  bool OuterFits(const PositionPiece& piece, const TapRun& run) const {
+    for (int a = 0; a < inner_; ++a) {
+      if (piece.outer[a] < run.low[a] || piece.outer[a] >= run.high[a]) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  A* RowsOf(const TapRun& run, int64_t slot) const {
+    return left_ + run.row / kTileRows * blocks_.left_step + slot * kTileRows +
+           run.row % kTileRows;
+  }
+
+  // Positions [begin, end) of a piece, where all taps of the innermost axis
+  // fit, to `slot` on.
+  void CopyInside(const PositionPiece& piece, int64_t begin, int64_t end,
+                  int64_t slot) {
+    for (int64_t r = 0; r < run_count_;) {
+      int64_t runs = 1;
+      while (r + runs < run_count_ && runs_[r + runs].row % kTileRows != 0) {
+        ++runs;
+      }
+      int64_t i = begin;
+      if constexpr (kNative<T>) {
+        if (output_.channel == 1) {
+          i += CopyTile(piece, runs_ + r, runs, begin, end, slot);
+        }
+      }
+      for (; i < end; ++i) {
+        for (int64_t n = r; n < r + runs; ++n) {
+          CopyRun(piece, runs_[n], i, slot + i - begin);
+        }
+      }
+      r += runs;
+    }
+  }
+
+  void CopyRun(const PositionPiece& piece, const TapRun& run, int64_t i,
+               int64_t slot) const {
+    A* to = RowsOf(run, slot);
+    if (!OuterFits(piece, run)) {
+      std::fill_n(to, run.length, A(0));
+      return;
+    }
+    WidenRow<T>(
+        call_.output_grad + piece.dy + run.dy + (i - piece.inner) * step_,
+        output_.channel, run.length, to);
+  }
+
+  // The runs of one register tile, vector by vector. Returns how many positions
+  // were taken: not those whose vectors would leave the tensor.
+  int64_t CopyTile(const PositionPiece& piece, const TapRun* runs,
+                   int64_t count, int64_t begin, int64_t end, int64_t slot) {
+    static constexpr A kZeros[kRowVectors * kLanes<A>] = {};
+    const A* dy = reinterpret_cast<const A*>(call_.output_grad);
+    const A* from[kTileRows];
+    int64_t step[kTileRows], row[kTileRows];
+    for (int64_t r = 0; r < count; ++r) {
+      row[r] = runs[r].row % kTileRows;
+      from[r] = kZeros;
+      step[r] = 0;
+      if (!OuterFits(piece, runs[r])) continue;
+      const int64_t first =
+          piece.dy + runs[r].dy + (begin - piece.inner) * step_;
+      from[r] = dy + first;
+      step[r] = step_;
+      const int64_t room = output_end_ - first - kRowVectors * kLanes<A>;
+      end = std::min(end, room < 0 ? begin : begin + room / step_ + 1);
+    }
+    if (begin >= end) return 0;
+    A* to = RowsOf(runs[0], slot);
+    switch (count) {
+      case 1:
+        CopyVectors<1>(from, step, row, end - begin, to);
+        break;
+      case 2:
+        CopyVectors<2>(from, step, row, end - begin, to);
+        break;
+      case 3:
+        CopyVectors<3>(from, step, row, end - begin, to);
+        break;
+      case 4:
+        CopyVectors<4>(from, step, row, end - begin, to);
+        break;
+      default:
+        for (int64_t i = begin; i < end; ++i, to += kTileRows) {
+          for (int64_t r = 0; r < count; ++r) {
+            CopyVectors<1>(from + r, step + r, row + r, 1, to);
+            from[r] += step[r];
+          }
+        }
+    }
+    return end - begin;
+  }
+
+  template <int kRuns>
+  static void CopyVectors(const A* const* from, const int64_t* step,
+                          const int64_t* row, int64_t positions, A* to) {
+    const A* at[kRuns];
+    for (int r = 0; r < kRuns; ++r) at[r] = from[r];
+    for (int64_t p = 0; p < positions; ++p, to += kTileRows) {
+#pragma GCC unroll 4
+      for (int r = 0; r < kRuns; ++r) {
+#pragma GCC unroll 4
+        for (int v = 0; v < kRowVectors; ++v) {
+          Store(to + row[r] + v * kLanes<A>, Load(at[r] + v * kLanes<A>));
+        }
+        at[r] += step[r];
+      }
+    }
+  }
+
+  // One position for which some taps of the innermost axis leave the output.
+  void CopyAtBorder(const PositionPiece& piece, int64_t i) {
+    const int64_t group_out = geometry_.group_out_channels();
+    const AxisGeometry& axis = geometry_.axis[inner_];
+    for (int64_t r = 0; r < run_count_; ++r) {
+      const TapRun& run = runs_[r];
+      A* to = RowsOf(run, piece.slot + i - piece.inner);
+      std::fill_n(to, run.length, A(0));
+      if (!OuterFits(piece, run)) continue;
+      for (int64_t k = run.first_tap; k <= run.last_tap; ++k) {
+        const int64_t o = i * axis.stride + k * axis.dilation - axis.pad_before;
+        if (o < 0 || o >= axis.output) continue;
+        // Elements of the run that belong to this tap.
+        const int64_t start = (k - run.first_tap) * group_out - run.skipped;
+        const int64_t begin = std::max<int64_t>(0, start);
+        const int64_t end = std::min(run.length, start + group_out);
+        WidenRow<T>(call_.output_grad + piece.dy + run.dy +
+                        (i - piece.inner) * step_ + begin * output_.channel,
+                    output_.channel, end - begin, to + begin);
+      }
+    }
+  }
+
+  const FilterGradCall<T>& call_;
+  const ConvTransposeGeometry& geometry_;
+  const PositionsBlocks& blocks_;
+  const int inner_;
+  const ElementStrides input_, output_;
+  const int64_t width_, panel_step_, step_;
+  const bool merges_;  // adjacent taps of the innermost axis make one run
+  const int64_t output_end_;
+
+  // The chunk at hand.
+  int64_t piece_count_ = 0, run_count_ = 0, count_ = 0, first_column_ = 0;
+  const A* in_place_ = nullptr;
+  PositionPiece* pieces_ = nullptr;
+  TapRun* runs_ = nullptr;
+  int64_t* x_at_ = nullptr;  // columns of all positions
+  int64_t* at_ = nullptr;    // of those that the block of rows takes
+  int64_t* dy_at_ = nullptr;
+  A* left_ = nullptr;
+  A* right_ = nullptr;
+};
+
+#endif  // CONV_TRANSPOSE_ND_KERNELS_CPU_POSITION_ROWS_INL_H_

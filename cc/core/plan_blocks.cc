@@ -512,7 +512,7 @@ void PlanPositions(Plan* plan, bool exact) {
                                           : 0;
   plan->scratch_bytes = RoundUp(blocks.chunk * sizeof(PositionPiece), 64) +
                         RoundUp(blocks.runs * sizeof(TapRun), 64) +
-                        RoundUp(blocks.chunk * 24, 64) +
+                        RoundUp(blocks.chunk * 32, 64) +
                         RoundUp(left * element, 64) +
                         RoundUp(right * element, 64);
   if (blocks.channelwise) {

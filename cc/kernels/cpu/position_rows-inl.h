@@ -40,7 +40,8 @@ class PositionRows {
     pieces_ = reinterpret_cast<PositionPiece*>(
         take(blocks_.chunk * sizeof(PositionPiece)));
     runs_ = reinterpret_cast<TapRun*>(take(blocks_.runs * sizeof(TapRun)));
-    x_at_ = reinterpret_cast<int64_t*>(take(blocks_.chunk * 24));
+    x_at_ = reinterpret_cast<int64_t*>(take(blocks_.chunk * 32));
+    ahead_at_ = x_at_ + 3 * blocks_.chunk;
     at_ = x_at_ + blocks_.chunk;
     dy_at_ = at_ + blocks_.chunk;
     left_ = reinterpret_cast<A*>(
@@ -171,6 +172,43 @@ class PositionRows {
       for (int64_t i = to; i < end; ++i) CopyAtBorder(piece, i);
     }
     return count_;
+  }
+
+  // Cache lines that are needed next: at line * kLineElements + at[p].
+  struct Ahead {
+    const A* base;
+    const int64_t* at;
+    int64_t lines;
+  };
+  static constexpr int64_t kLineElements = 64 / sizeof(A);
+
+  // Those of the block of rows [first, first + rows), which begins in `tap`.
+  Ahead AheadOfRows(int64_t tap, int64_t group, int64_t first, int64_t rows) {
+    if (!kNative<T> || output_.channel != 1) return {right_, at_, 0};
+    TapRun run;
+    SetRun(tap, tap % geometry_.axis[inner_].filter, &run);
+    run.dy += group * geometry_.group_out_channels() + first;
+    for (int64_t n = 0; n < piece_count_; ++n) {
+      const PositionPiece& piece = pieces_[n];
+      int64_t dy = piece.dy + run.dy;
+      for (int64_t i = 0; i < piece.count; ++i, dy += step_) {
+        ahead_at_[piece.slot + i] = std::clamp<int64_t>(dy, 0, output_end_ - 1);
+      }
+    }
+    return {reinterpret_cast<const A*>(call_.output_grad), ahead_at_,
+            (rows + kLineElements - 1) / kLineElements};
+  }
+
+  // Those of the input from position `begin` on.
+  Ahead AheadOfInput(int64_t begin, int64_t end) {
+    if (!kNative<T> || input_.channel != 1 || begin >= end) {
+      return {right_, at_, 0};
+    }
+    for (int64_t p = 0; p < blocks_.chunk; ++p) {
+      ahead_at_[p] = std::min(begin + p, end - 1) * geometry_.in_channels;
+    }
+    return {reinterpret_cast<const A*>(call_.input), ahead_at_,
+            (geometry_.in_channels + kLineElements - 1) / kLineElements};
   }
 
  private:
@@ -398,6 +436,7 @@ class PositionRows {
   int64_t* x_at_ = nullptr;  // columns of all positions
   int64_t* at_ = nullptr;    // of those that the block of rows takes
   int64_t* dy_at_ = nullptr;
+  int64_t* ahead_at_ = nullptr;
   A* left_ = nullptr;
   A* right_ = nullptr;
 };

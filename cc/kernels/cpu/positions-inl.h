@@ -45,9 +45,10 @@ class Positions {
     const int64_t split = unit / tile_groups;
     sums_ = partial_ + split * filter_elements_;
     const int64_t begin = positions_ * split / blocks_.splits;
-    const int64_t end = positions_ * (split + 1) / blocks_.splits;
-    for (int64_t at = begin; at < end; at += blocks_.chunk) {
-      chunk_.Take(at, std::min(end, at + blocks_.chunk));
+    end_ = positions_ * (split + 1) / blocks_.splits;
+    for (int64_t at = begin; at < end_; at = next_) {
+      next_ = std::min(end_, at + blocks_.chunk);
+      chunk_.Take(at, next_);
       accumulate_ = at > begin;
       if (blocks_.channelwise) {
         RunChannelwise();
@@ -117,6 +118,7 @@ class Positions {
           blocks_.all_taps
               ? chunk_.TakeAllTaps(tile.first, tile.rows)
               : chunk_.TakeTap(tile.tap, group, tile.first, tile.rows, true);
+      SetAhead(index);
       A* sums = SumsOf(tile);
       for (int64_t c = begin; c < end; c += width_) {
         const A* right = chunk_.Columns(c);
@@ -127,6 +129,20 @@ class Positions {
         }
       }
     }
+  }
+
+  // What the tiles of a block of rows fetch on their way: output_grad of the
+  // next block, or after the last one the input of the next chunk.
+  void SetAhead(int64_t index) {
+    ahead_line_ = 0;
+    if (index + 1 == last_tile_) {
+      ahead_ = chunk_.AheadOfInput(next_, end_);
+      return;
+    }
+    const Tile next = TileOf(index + 1);
+    const int64_t group_out = geometry_.group_out_channels();
+    ahead_ = chunk_.AheadOfRows(next.tap + next.first / group_out, next.group,
+                                next.first % group_out, next.rows);
   }
 
   void MultiplyTile(int64_t positions, int64_t row, int64_t rows,
@@ -156,11 +172,16 @@ class Positions {
 
   void Multiply(int tile_rows, int tile_vectors, const A* left, const A* right,
                 int64_t positions, bool accumulate, A* tile,
-                int64_t tile_stride) const {
+                int64_t tile_stride) {
+    const bool more = ahead_line_ < ahead_.lines;
+    const A* ahead =
+        more ? ahead_.base + ahead_line_++ * PositionRows<T>::kLineElements
+             : right;
+    const int64_t* ahead_at = more ? ahead_.at : chunk_.at();
     WithTile(tile_rows, tile_vectors, [&](auto rows, auto vectors) {
-      MultiplyPositions<A, rows(), vectors()>(left, blocks_.rows, right,
-                                              chunk_.at(), positions,
-                                              accumulate, tile, tile_stride);
+      MultiplyPositions<A, rows(), vectors()>(
+          left, blocks_.rows, right, chunk_.at(), positions, ahead, ahead_at,
+          accumulate, tile, tile_stride);
     });
   }
 
@@ -230,7 +251,10 @@ class Positions {
   // The unit at hand.
   PositionRows<T> chunk_;
   int64_t first_tile_ = 0, last_tile_ = 0;
+  int64_t next_ = 0, end_ = 0;  // of the chunk and of the range of positions
   bool accumulate_ = false;
+  typename PositionRows<T>::Ahead ahead_{};
+  int64_t ahead_line_ = 0;
   A* sums_ = nullptr;
   A* channels_ = nullptr;
 };

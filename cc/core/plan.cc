@@ -116,6 +116,12 @@ double ChannelLanesCost(const Plan& plan) {
   const double result =
       rows * plan.phases * gather.columns * plan.geometry.groups;
   cycles += result * (gather.result.channel != 1 ? 2.0 : 0.1);
+  if (plan.operation == Operation::kInputGrad) {
+    // Taps of the innermost axis count as depth; each run of them begins anew.
+    const AxisPhases& inner = gather.axis[plan.geometry.rank - 1];
+    cycles += rows * PhaseTaps(plan) / std::max<int64_t>(1, MaxTaps(inner)) *
+              (columns / lanes) * 3.0;
+  }
   // Finding rows and visiting the tile, per group of twelve rows and panel.
   return cycles + rows * plan.phases * plan.geometry.groups *
                       (8.0 + 4.0 * columns / (2 * lanes));
@@ -206,6 +212,37 @@ double WinogradCost(const Plan& plan) {
   return cycles * 1.1;
 }
 
+bool CanCopyRows(const Plan& plan) {
+  return plan.operation == Operation::kInputGrad && !IsNarrow(plan.dtype) &&
+         plan.geometry.groups == 1 &&
+         plan.geometry.data_format == DataFormat::kChannelsLast;
+}
+
+double CopiedRowsCost(const Plan& plan) {
+  const PositionsBlocks& blocks = plan.positions;
+  const int64_t lanes = Lanes(plan);
+  const int64_t columns = plan.geometry.in_channels;
+  const double depth =
+      static_cast<double>(NumElements(plan.geometry.FilterDims()) / columns);
+  const int64_t positions = NumElements(plan.geometry.InputDims()) / columns;
+  const double chunks = CeilDiv(positions, blocks.chunk);
+  const double rows = RoundUp(positions, 2);
+  const double padded = RoundUp(columns, lanes);
+  double cycles = rows * depth * padded / lanes / kChannelLanesRate;
+  // Copying output_grad, per run of it, for each block of columns; copying the
+  // filter, per chunk.
+  const double run = std::min<double>(
+      blocks.rows, static_cast<double>(plan.geometry.out_channels) *
+                       plan.geometry.axis[plan.geometry.rank - 1].filter);
+  cycles += rows * depth / run * 2.5 * CeilDiv(columns, blocks.column_block);
+  const double filter = depth * padded;
+  cycles += filter * chunks * (filter <= (1 << 18) ? 0.1 : 0.3);
+  // Visiting the sums, per vector.
+  cycles += rows * padded / lanes *
+            CeilDiv(static_cast<int64_t>(depth), blocks.row_block) * 6.0;
+  return cycles * 1.15;
+}
+
 // The pixel-lanes plan keeps some 150 bytes per tap of an axis, and sorts them:
 // a filter of 2^22 positions took it 4 s and 600 MB, for a call of
 // milliseconds.
@@ -268,7 +305,16 @@ void ChooseGatherFamily(KernelFamily wanted, Plan* plan) {
   } else if (PlanWinograd(&winograd_plan)) {
     winograd = WinogradCost(winograd_plan);
   }
+  Plan copied_rows_plan = *plan;
+  double copied_rows = 1e300;
+  if (CanCopyRows(*plan)) {
+    PlanCopiedRows(&copied_rows_plan);
+    copied_rows = CopiedRowsCost(copied_rows_plan);
+  }
   if (wanted == KernelFamily::kChannelLanes) channel_lanes = -1;
+  if (wanted == KernelFamily::kCopiedRows && copied_rows < 1e300) {
+    copied_rows = -1;
+  }
   if (wanted == KernelFamily::kPixelLanes && pixel_lanes < 1e300) {
     pixel_lanes = -1;
   }
@@ -281,13 +327,15 @@ void ChooseGatherFamily(KernelFamily wanted, Plan* plan) {
   reason << "estimated cycles: channel_lanes " << channel_lanes
          << ", pixel_lanes " << pixel_lanes << ", pixel_tiles " << pixel_tiles
          << ", winograd " << winograd;
-  const double best =
-      std::min({channel_lanes, pixel_lanes, pixel_tiles, winograd});
-  if (best == winograd) {
+  if (copied_rows < 1e300) reason << ", copied_rows " << copied_rows;
+  const double best = std::min(
+      {channel_lanes, pixel_lanes, pixel_tiles, winograd, copied_rows});
+  if (best == winograd || best == copied_rows) {
     Plan exact = *plan;
     Take(KernelFamily::kChannelLanes, PlanChannelLanes, &exact);
-    *plan = std::move(winograd_plan);
-    plan->family = KernelFamily::kWinograd;
+    const bool copies = best == copied_rows;
+    *plan = std::move(copies ? copied_rows_plan : winograd_plan);
+    plan->family = copies ? KernelFamily::kCopiedRows : KernelFamily::kWinograd;
     // The exact run starts over in the same workspace.
     plan->scratch_bytes = std::max(plan->scratch_bytes, exact.scratch_bytes);
     plan->shared_bytes =
@@ -323,8 +371,8 @@ void ChoosePositions(Plan* plan) {
 
 const char* KernelFamilyName(KernelFamily family) {
   static constexpr const char* kNames[] = {
-      "none",        "fill",     "channel_lanes", "pixel_lanes",
-      "pixel_tiles", "winograd", "channelwise",   "positions"};
+      "none",     "fill",        "channel_lanes", "pixel_lanes", "pixel_tiles",
+      "winograd", "channelwise", "copied_rows",   "positions"};
   return kNames[static_cast<int>(family)];
 }
 

@@ -32,6 +32,7 @@ enum class KernelFamily {
   kPixelTiles,    // lanes run along positions of all axes; filter as it comes
   kWinograd,      // fewer multiplications: phases in a transformed domain
   kChannelwise,   // depthwise: lanes along channels, every one by itself
+  kCopiedRows,    // input gradient: what all taps read, copied side by side
   kPositions,     // filter gradient: sums run over positions
 };
 const char* KernelFamilyName(KernelFamily family);
@@ -213,6 +214,8 @@ struct PositionPiece {
 struct TapRun {
   int64_t row, length;  // within the block
   int64_t dy;           // offset of its first element from that of shift 0
+  int64_t outer_dy;     // the share of all axes but the innermost
+  bool same_line;  // all taps but the innermost are those of the run before
   int64_t first_tap, last_tap;  // of the innermost axis
   int64_t skipped;              // elements of the first tap in front of the run
   std::array<int64_t, kMaxRank> low, high;  // input positions that fit all taps

@@ -520,4 +520,40 @@ void PlanPositions(Plan* plan, bool exact) {
   }
 }
 
+void PlanCopiedRows(Plan* plan) {
+  const ConvTransposeGeometry& geometry = plan->geometry;
+  PositionsBlocks& blocks = plan->positions;
+  const int64_t element = AccumulatorBytes(plan->dtype);
+  const int64_t lanes = Lanes(*plan);
+  const int64_t columns = geometry.in_channels;
+  const int64_t depth = NumElements(geometry.FilterDims()) / columns;
+  const int64_t positions = NumElements(geometry.InputDims()) / columns;
+  blocks.vectors = columns > lanes ? 2 : 1;
+  blocks.rows = TileRows(*plan);
+  const int64_t width = blocks.vectors * lanes;
+  blocks.all_taps = true;
+  // Chunks of equal size. Two hundred positions are worth a copy of a panel.
+  blocks.chunk = RoundUp(CeilDiv(positions, CeilDiv(positions, kPositionBlock)),
+                         blocks.rows);
+  const int64_t depth_blocks = CeilDiv(depth, kPositionBlock);
+  blocks.row_block = RoundUp(CeilDiv(depth, depth_blocks), blocks.rows);
+  blocks.left_step = RoundUp(blocks.chunk * blocks.rows + 2 * lanes, 16);
+  blocks.runs = blocks.row_block;
+  blocks.copy_right = blocks.chunk > 3 * blocks.rows && columns > width;
+  // Few positions leave the columns to share out.
+  const int64_t chunks = CeilDiv(positions, blocks.chunk);
+  const int64_t shares =
+      std::clamp<int64_t>(columns / (4 * width), 1, CeilDiv(4, chunks));
+  blocks.column_block = RoundUp(CeilDiv(columns, shares), width);
+  plan->units = chunks * CeilDiv(columns, blocks.column_block);
+  plan->packed_bytes = 0;
+  plan->shared_bytes = BiasBytes(*plan);
+  plan->scratch_bytes =
+      RoundUp(blocks.row_block * width * element, 64) +
+      RoundUp(blocks.chunk * sizeof(PositionPiece), 64) +
+      RoundUp(blocks.runs * sizeof(TapRun), 64) +
+      RoundUp(blocks.chunk * 32, 64) +
+      RoundUp(blocks.row_block / blocks.rows * blocks.left_step * element, 64);
+}
+
 }  // namespace conv_transpose_nd

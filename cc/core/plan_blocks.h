@@ -48,6 +48,7 @@ int64_t PhaseTaps(const Plan& plan);
 
 // Each fills its part of the plan, units, shared_bytes and scratch_bytes.
 void PlanChannelLanes(Plan* plan);
+void PlanCopiedRows(Plan* plan);
 void PlanPixelLanes(Plan* plan);
 void PlanPixelTiles(Plan* plan);
 void PlanChannelwise(Plan* plan);

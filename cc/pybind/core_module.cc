@@ -31,13 +31,12 @@ void SetFamily(const std::optional<std::string>& name) {
   for (KernelFamily family :
        {KernelFamily::kChannelLanes, KernelFamily::kPixelLanes,
         KernelFamily::kPixelTiles, KernelFamily::kWinograd,
-        KernelFamily::kChannelwise}) {
+        KernelFamily::kChannelwise, KernelFamily::kCopiedRows}) {
     if (*name == KernelFamilyName(family)) return ForceFamily(family);
   }
   Invalid(
       "family must be None, 'channel_lanes', 'pixel_lanes', 'pixel_tiles', "
-      "'winograd' or "
-      "'channelwise', got '" +
+      "'winograd', 'channelwise' or 'copied_rows', got '" +
       *name + "'");
 }
 

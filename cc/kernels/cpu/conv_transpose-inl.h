@@ -59,6 +59,7 @@ inline int64_t RoundUp64(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 #include "cc/kernels/cpu/channelwise-inl.h"
 #include "cc/kernels/cpu/position_rows-inl.h"
 #include "cc/kernels/cpu/positions-inl.h"
+#include "cc/kernels/cpu/copied_rows-inl.h"
 // clang-format on
 
 // The result where no product contributes.
@@ -159,6 +160,12 @@ void RunTyped(const Plan& plan, const Operands& operands, void* workspace,
       return RunPixelLanes(call, weights, scratch, parallel_for);
     case KernelFamily::kPixelTiles:
       return RunPixelTiles(call, scratch, parallel_for);
+    case KernelFamily::kCopiedRows:
+      if constexpr (kNative<T>) {
+        if (RunCopiedRows(call, scratch, parallel_for)) return;
+        RunTyped<T>(*plan.exact, operands, workspace, parallel_for);
+      }
+      return;
     case KernelFamily::kWinograd:
       if constexpr (std::is_same_v<T, float>) {
         if (RunWinograd(call, weights, scratch, parallel_for)) return;

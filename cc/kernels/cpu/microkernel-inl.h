@@ -7,6 +7,9 @@
 // keeps a vector of weights on the stack, which halves the speed.
 #define CT_NOINLINE __attribute__((noinline))
 
+// Rows of the largest register tile; see TileRows in plan_blocks.cc.
+inline constexpr int kTileRows = CT_REGISTERS >= 32 ? 12 : 6;
+
 // Tiles of 12, 8, 6, 4, 2 and 1 rows are compiled; the next smaller one.
 inline int SmallerTile(int rows) {
   return rows == 12 ? 8 : rows == 6 ? 4 : rows / 2;
@@ -180,6 +183,57 @@ CT_NOINLINE void MultiplyPositions(const A* left, int64_t left_step,
       A* to = tile + r * tile_stride + v * kLanes<A>;
       if (accumulate) sums[r][v] += Load(to);
       Store(to, sums[r][v]);
+    }
+  }
+}
+
+// to[r][c] (+)= sum over d < depth of left(d)[r] * filter[d * filter_step + c],
+// c < kVectors vectors; rows of the result are to_step apart. left holds
+// kTileRows values of d of each row r side by side, the next ones left_step
+// further. Where `ahead` is given it fetches ahead + d * ahead_step on the way.
+template <typename A, int kRows, int kVectors>
+CT_NOINLINE void MultiplyCopies(const A* left, int64_t left_step, int64_t depth,
+                                const A* filter, int64_t filter_step,
+                                const A* ahead, int64_t ahead_step,
+                                bool accumulate, bool stream, A* to,
+                                int64_t to_step) {
+  Vec<A> sums[kRows][kVectors];
+  for (int r = 0; r < kRows; ++r) {
+    for (int v = 0; v < kVectors; ++v) {
+      sums[r][v] = Vec<A>{};
+      if (accumulate) __builtin_prefetch(to + r * to_step + v * kLanes<A>, 1);
+    }
+  }
+  if (ahead == nullptr) ahead = filter, ahead_step = 0;
+  for (int64_t d = 0; d < depth; left += left_step) {
+    const A* row = left;
+    for (const A* end = row + std::min<int64_t>(kTileRows, depth - d);
+         row < end; ++row, ++d) {
+      Vec<A> weights[kVectors];
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) {
+        weights[v] = Load(filter + v * kLanes<A>);
+      }
+      filter += filter_step;
+      __builtin_prefetch(ahead, 0, 2);
+      ahead += ahead_step;
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r) {
+        const A value = row[r * kTileRows];
+#pragma GCC unroll 8
+        for (int v = 0; v < kVectors; ++v) sums[r][v] += value * weights[v];
+      }
+    }
+  }
+  for (int r = 0; r < kRows; ++r) {
+    for (int v = 0; v < kVectors; ++v) {
+      A* at = to + r * to_step + v * kLanes<A>;
+      if (accumulate) sums[r][v] += Load(at);
+      if (stream) {
+        Stream(at, sums[r][v]);
+      } else {
+        Store(at, sums[r][v]);
+      }
     }
   }
 }

@@ -63,10 +63,14 @@ class PositionRows {
     return right_ + (column - first_column_) / width_ * panel_step_;
   }
 
+  // Some tap has left the output since Take.
+  bool touched_border() const { return touched_border_; }
+
   // The chunk of positions [begin, end).
   void Take(int64_t begin, int64_t end) {
     const int64_t length = geometry_.axis[inner_].input;
     piece_count_ = 0;
+    touched_border_ = false;
     for (int64_t slot = 0; begin < end;) {
       PositionPiece& piece = pieces_[piece_count_++];
       int64_t line = begin / length;
@@ -119,7 +123,7 @@ class PositionRows {
   int64_t TakeTap(int64_t tap, int64_t group, int64_t first, int64_t rows,
                   bool copy) {
     TapRun run;
-    SetRun(tap, tap % geometry_.axis[inner_].filter, &run);
+    SetTap(tap, &run);
     run.dy +=
         (group * geometry_.group_out_channels() + first) * output_.channel;
     run.skipped = 0;
@@ -127,6 +131,7 @@ class PositionRows {
     for (int64_t row = 0; row < rows; row += kTileRows) {
       run.row = row;
       run.length = std::min<int64_t>(kTileRows, rows - row);
+      run.same_line = row > 0;
       runs_[run_count_++] = run;
       run.dy += kTileRows * output_.channel;
     }
@@ -156,7 +161,7 @@ class PositionRows {
   // the chunk; zeros where a tap leaves the output. Returns their number.
   int64_t TakeAllTaps(int64_t first, int64_t rows) {
     MakeRuns(first, rows);
-    std::copy_n(x_at_, count_, at_);
+    if (call_.input != nullptr) std::copy_n(x_at_, count_, at_);
     int64_t low = 0, high = geometry_.axis[inner_].input;
     for (int64_t r = 0; r < run_count_; ++r) {
       low = std::max(low, runs_[r].low[inner_]);
@@ -186,7 +191,7 @@ class PositionRows {
   Ahead AheadOfRows(int64_t tap, int64_t group, int64_t first, int64_t rows) {
     if (!kNative<T> || output_.channel != 1) return {right_, at_, 0};
     TapRun run;
-    SetRun(tap, tap % geometry_.axis[inner_].filter, &run);
+    SetTap(tap, &run);
     run.dy += group * geometry_.group_out_channels() + first;
     for (int64_t n = 0; n < piece_count_; ++n) {
       const PositionPiece& piece = pieces_[n];
@@ -212,7 +217,6 @@ class PositionRows {
   }
 
  private:
-  static constexpr int kTileRows = CT_REGISTERS >= 32 ? 12 : 6;
   // Copies write whole vectors, as many as a register tile's rows take. What
   // goes beyond them is overwritten by the rows or the position that follow.
   static constexpr int kRowVectors = (kTileRows + kLanes<A> - 1) / kLanes<A>;
@@ -238,46 +242,72 @@ class PositionRows {
     }
   }
 
-  // Shifts of the tap with index `tap`, and the input positions that all taps
-  // of the innermost axis up to last_tap map into the output.
-  void SetRun(int64_t tap, int64_t last_tap, TapRun* run) const {
-    run->dy = 0;
-    for (int a = inner_; a >= 0; --a) {
+  // Input positions [low, high) of an axis that taps first..last map into the
+  // output.
+  void SetAxis(int a, int64_t first, int64_t last, TapRun* run) const {
+    const AxisGeometry& axis = geometry_.axis[a];
+    const int64_t before = axis.pad_before - first * axis.dilation;
+    const int64_t room = axis.output + axis.pad_before - last * axis.dilation;
+    run->low[a] = before <= 0 ? 0 : (before + axis.stride - 1) / axis.stride;
+    run->high[a] = room <= 0 ? 0
+                             : std::min(axis.input,
+                                        (room + axis.stride - 1) / axis.stride);
+  }
+
+  // The tap of all axes but the innermost.
+  void SetOuterTap(int64_t tap, TapRun* run) const {
+    run->outer_dy = 0;
+    for (int a = inner_ - 1; a >= 0; --a) {
       const AxisGeometry& axis = geometry_.axis[a];
       const int64_t k = tap % axis.filter;
       tap /= axis.filter;
-      const int64_t last = a == inner_ ? last_tap : k;
-      const int64_t shift = k * axis.dilation - axis.pad_before;
-      const int64_t room =
-          axis.output - (last * axis.dilation - axis.pad_before);
-      run->low[a] = shift >= 0 ? 0 : (-shift + axis.stride - 1) / axis.stride;
-      run->high[a] =
-          room <= 0
-              ? 0
-              : std::min(axis.input, (room + axis.stride - 1) / axis.stride);
-      run->dy += shift * output_.axis[a];
-      if (a == inner_) run->first_tap = k;
+      SetAxis(a, k, k, run);
+      run->outer_dy += (k * axis.dilation - axis.pad_before) * output_.axis[a];
     }
-    run->last_tap = last_tap;
+  }
+
+  void SetInnerTaps(int64_t first, int64_t last, TapRun* run) const {
+    const AxisGeometry& axis = geometry_.axis[inner_];
+    run->first_tap = first;
+    run->last_tap = last;
+    SetAxis(inner_, first, last, run);
+    run->dy = run->outer_dy +
+              (first * axis.dilation - axis.pad_before) * output_.axis[inner_];
+  }
+
+  void SetTap(int64_t tap, TapRun* run) const {
+    const int64_t inner_taps = geometry_.axis[inner_].filter;
+    SetOuterTap(tap / inner_taps, run);
+    SetInnerTaps(tap % inner_taps, tap % inner_taps, run);
   }
 
   // Splits the rows into runs, none of which crosses register tiles.
   void MakeRuns(int64_t first, int64_t rows) {
     const int64_t group_out = geometry_.group_out_channels();
     const int64_t inner_taps = geometry_.axis[inner_].filter;
+    int64_t outer = -1;
     run_count_ = 0;
     for (int64_t row = 0; row < rows;) {
       TapRun& run = runs_[run_count_++];
       const int64_t tap = (first + row) / group_out;
-      const int64_t end_tap =
-          merges_ ? (tap / inner_taps + 1) * inner_taps : tap + 1;
+      const int64_t line = tap / inner_taps;
+      const int64_t end_tap = merges_ ? (line + 1) * inner_taps : tap + 1;
       const int64_t end_tile = (row / kTileRows + 1) * kTileRows;
+      if (line == outer) {
+        run = runs_[run_count_ - 2];
+        run.same_line = true;
+      } else {
+        SetOuterTap(line, &run);
+        run.same_line = false;
+        outer = line;
+      }
       run.row = row;
       run.length =
           std::min({end_tap * group_out - first, end_tile, rows}) - row;
       run.skipped = first + row - tap * group_out;
-      SetRun(tap, (first + row + run.length - 1) / group_out % inner_taps,
-             &run);
+      SetInnerTaps(
+          tap - line * inner_taps,
+          (first + row + run.length - 1) / group_out - line * inner_taps, &run);
       run.dy += run.skipped * output_.channel;
       row += run.length;
     }
@@ -322,9 +352,10 @@ class PositionRows {
   }
 
   void CopyRun(const PositionPiece& piece, const TapRun& run, int64_t i,
-               int64_t slot) const {
+               int64_t slot) {
     A* to = RowsOf(run, slot);
     if (!OuterFits(piece, run)) {
+      touched_border_ = true;
       std::fill_n(to, run.length, A(0));
       return;
     }
@@ -345,7 +376,11 @@ class PositionRows {
       row[r] = runs[r].row % kTileRows;
       from[r] = kZeros;
       step[r] = 0;
-      if (!OuterFits(piece, runs[r])) continue;
+      if (!runs[r].same_line) line_fits_ = OuterFits(piece, runs[r]);
+      if (!line_fits_) {
+        touched_border_ = true;
+        continue;
+      }
       const int64_t first =
           piece.dy + runs[r].dy + (begin - piece.inner) * step_;
       from[r] = dy + first;
@@ -400,6 +435,7 @@ class PositionRows {
   void CopyAtBorder(const PositionPiece& piece, int64_t i) {
     const int64_t group_out = geometry_.group_out_channels();
     const AxisGeometry& axis = geometry_.axis[inner_];
+    touched_border_ = true;
     for (int64_t r = 0; r < run_count_; ++r) {
       const TapRun& run = runs_[r];
       A* to = RowsOf(run, piece.slot + i - piece.inner);
@@ -430,6 +466,8 @@ class PositionRows {
 
   // The chunk at hand.
   int64_t piece_count_ = 0, run_count_ = 0, count_ = 0, first_column_ = 0;
+  bool touched_border_ = false;
+  bool line_fits_ = false;  // of the piece, for the runs of one outer tap
   const A* in_place_ = nullptr;
   PositionPiece* pieces_ = nullptr;
   TapRun* runs_ = nullptr;

@@ -535,15 +535,19 @@ void PlanCopiedRows(Plan* plan) {
   // Chunks of equal size. Two hundred positions are worth a copy of a panel.
   blocks.chunk = RoundUp(CeilDiv(positions, CeilDiv(positions, kPositionBlock)),
                          blocks.rows);
-  const int64_t depth_blocks = CeilDiv(depth, kPositionBlock);
+  // Few positions wait for the filter to come from memory: a few of its rows at
+  // a time are read whole. 33 MB: 3.2 ms for 4.8.
+  const bool few = blocks.chunk <= 3 * blocks.rows;
+  blocks.copy_right = !few && columns > width;
+  const int64_t depth_blocks =
+      CeilDiv(depth, few ? kPositionBlock / 4 : kPositionBlock);
   blocks.row_block = RoundUp(CeilDiv(depth, depth_blocks), blocks.rows);
   blocks.left_step = RoundUp(blocks.chunk * blocks.rows + 2 * lanes, 16);
   blocks.runs = blocks.row_block;
-  blocks.copy_right = blocks.chunk > 3 * blocks.rows && columns > width;
   // Few positions leave the columns to share out.
   const int64_t chunks = CeilDiv(positions, blocks.chunk);
   const int64_t shares =
-      std::clamp<int64_t>(columns / (4 * width), 1, CeilDiv(4, chunks));
+      std::clamp<int64_t>(columns / (4 * width), 1, CeilDiv(2, chunks));
   blocks.column_block = RoundUp(CeilDiv(columns, shares), width);
   plan->units = chunks * CeilDiv(columns, blocks.column_block);
   plan->packed_bytes = 0;

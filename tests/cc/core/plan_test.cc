@@ -81,6 +81,34 @@ TEST(PlanTest, FamiliesByChannels) {
   }
 }
 
+// Few out_channels fill no rows of a register tile: the gradients' rows run
+// over all taps, and there is a plan without the zeros beyond the border.
+TEST(PlanTest, GradientsOfFewChannelsTakeAllTaps) {
+  for (const TargetInfo& target : kTargets) {
+    SCOPED_TRACE(target.name);
+    const auto plan_for = [&](Operation operation, int64_t out) {
+      return MakePlan(operation,
+                      GeometryOf(operation, SameRequest({1, 64, 64, 64},
+                                                        {5, 5, out, 64}, 2)),
+                      DType::kFloat, target);
+    };
+    const Plan few = plan_for(Operation::kFilterGrad, 1);
+    EXPECT_TRUE(few.positions.all_taps) << few.ToString();
+    ASSERT_NE(few.exact, nullptr);
+    EXPECT_FALSE(few.exact->positions.all_taps);
+    EXPECT_LE(few.exact->shared_bytes, few.shared_bytes);
+    EXPECT_LE(few.exact->scratch_bytes, few.scratch_bytes);
+    const Plan many = plan_for(Operation::kFilterGrad, 96);
+    EXPECT_FALSE(many.positions.all_taps) << many.ToString();
+    EXPECT_EQ(many.exact, nullptr);
+    const Plan input = plan_for(Operation::kInputGrad, 1);
+    EXPECT_EQ(input.family, KernelFamily::kCopiedRows) << input.ToString();
+    ASSERT_NE(input.exact, nullptr);
+    EXPECT_EQ(input.exact->family, KernelFamily::kChannelLanes);
+    EXPECT_EQ(input.packed_bytes, 0);
+  }
+}
+
 // Ten times more positions along each of three axes: nothing more to hold.
 TEST(PlanTest, WorkspaceDoesNotGrowWithTheOutput) {
   const auto workspace = [](Operation operation, int64_t length, int64_t in,

@@ -68,7 +68,8 @@ TEST_P(BordersTest, RandomRequests) {
   }
 }
 
-// An infinite filter: the border reads fewer taps, and none as 0 * infinity.
+// An infinite filter, or input: the border reads fewer taps, and none as
+// 0 * infinity.
 TEST_P(BordersTest, InfiniteFilterAtBorders) {
   for (DataFormat format :
        {DataFormat::kChannelsLast, DataFormat::kChannelsFirst}) {
@@ -96,6 +97,14 @@ TEST_P(BordersTest, InfiniteFilterAtBorders) {
           for (double value : testing::RunKernel(plan, values).Values()) {
             ASSERT_EQ(value, kInfinity);
           }
+        }
+      }
+      values.input.assign(NumElements(geometry.InputDims()), kInfinity);
+      for (const Plan& plan :
+           testing::PlansOf(Operation::kFilterGrad, GetParam(), geometry)) {
+        SCOPED_TRACE(plan.ToString());
+        for (double value : testing::RunKernel(plan, values).Values()) {
+          ASSERT_EQ(value, kInfinity);
         }
       }
     }

@@ -505,7 +505,11 @@ void PlanPositions(Plan* plan, bool exact) {
       std::min(RoundUp(group_in, width),
                RoundUp(4 * kScratchBytes / (blocks.chunk * element), width));
   plan->units = CeilDiv(blocks.tiles, blocks.tile_group) * blocks.splits;
-  plan->shared_bytes = RoundUp(blocks.splits * filter_elements * element, 64);
+  // A single sum goes straight into a result that holds it as it is.
+  plan->shared_bytes =
+      blocks.splits == 1 && !IsNarrow(plan->dtype)
+          ? 0
+          : RoundUp(blocks.splits * filter_elements * element, 64);
   const int64_t left = blocks.row_block / blocks.rows * blocks.left_step;
   const int64_t right = blocks.copy_right ? blocks.column_block / width *
                                                 (blocks.chunk * width + lanes)

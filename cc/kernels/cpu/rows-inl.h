@@ -98,6 +98,7 @@ class RowTiles {
   // of the innermost axis the first of them stands for.
   int64_t FindTaps(int64_t first, int64_t last, int tile_rows,
                    int64_t* filter_taps, int64_t* offsets, int64_t merged = 1) {
+    if (first >= last) return 0;  // none is within reach
     const int64_t inner_taps = reach_[inner_].size();
     int64_t found = 0, line_filter = 0;
     int64_t line_offset[kMaxTileRows];

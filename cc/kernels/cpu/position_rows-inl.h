@@ -93,6 +93,36 @@ class PositionRows {
       begin += piece.count;
     }
     count_ = pieces_[piece_count_ - 1].slot + pieces_[piece_count_ - 1].count;
+    ReachTaps();
+  }
+
+  // The first tap from `tap` on that may map a position of the chunk into the
+  // output; the number of taps where none does. A chunk's time must not grow
+  // with a filter that is mostly beyond the output.
+  int64_t NextTap(int64_t tap) const {
+    if (reaches_all_) return tap;
+    std::array<int64_t, kMaxRank> k{};
+    int64_t taps = 1;
+    for (int a = inner_; a >= 0; --a) {
+      const int64_t length = geometry_.axis[a].filter;
+      k[a] = tap / taps % length;
+      taps *= length;
+    }
+    int a = 0;
+    while (a <= inner_ && k[a] >= reach_[a].begin && k[a] < reach_[a].end) ++a;
+    if (a > inner_) return tap;
+    if (k[a] >= reach_[a].end) {
+      // The next of the axes outside, and the first of all others.
+      while (a > 0 && k[a - 1] + 1 >= reach_[a - 1].end) --a;
+      if (a == 0) return taps;
+      ++k[a - 1];
+    }
+    int64_t next = 0;
+    for (int b = 0; b <= inner_; ++b) {
+      if (reach_[b].size() <= 0) return taps;
+      next = next * geometry_.axis[b].filter + (b < a ? k[b] : reach_[b].begin);
+    }
+    return next;
   }
 
   // Columns [column, column + columns) of a group, from the chunk's input.
@@ -217,6 +247,30 @@ class PositionRows {
   }
 
  private:
+  // Along each axis, the taps that map some position of the chunk into the
+  // output, as far as that axis goes.
+  void ReachTaps() {
+    reaches_all_ = true;
+    for (int a = 0; a <= inner_; ++a) {
+      const AxisGeometry& axis = geometry_.axis[a];
+      int64_t first = axis.input, last = 0;
+      for (int64_t n = 0; n < piece_count_; ++n) {
+        const PositionPiece& piece = pieces_[n];
+        const int64_t i = a == inner_ ? piece.inner : piece.outer[a];
+        first = std::min(first, i);
+        last = std::max(last, a == inner_ ? i + piece.count - 1 : i);
+      }
+      const int64_t low = axis.pad_before - last * axis.stride;
+      const int64_t high =
+          axis.output + axis.pad_before - first * axis.stride - 1;
+      reach_[a].begin =
+          low <= 0 ? 0 : (low + axis.dilation - 1) / axis.dilation;
+      reach_[a].end =
+          high < 0 ? 0 : std::min(axis.filter, high / axis.dilation + 1);
+      reaches_all_ &= reach_[a].size() == axis.filter;
+    }
+  }
+
   // Copies write whole vectors, as many as a register tile's rows take. What
   // goes beyond them is overwritten by the rows or the position that follow.
   static constexpr int kRowVectors = (kTileRows + kLanes<A> - 1) / kLanes<A>;
@@ -465,6 +519,8 @@ class PositionRows {
   const int64_t output_end_;
 
   // The chunk at hand.
+  std::array<TapRange, kMaxRank> reach_{};
+  bool reaches_all_ = true;
   int64_t piece_count_ = 0, run_count_ = 0, count_ = 0, first_column_ = 0;
   bool touched_border_ = false;
   bool line_fits_ = false;  // of the piece, for the runs of one outer tap

@@ -24,6 +24,7 @@ class Positions {
         columns_(blocks_.channelwise ? geometry_.groups
                                      : geometry_.group_in_channels()),
         width_(blocks_.vectors * kLanes<A>),
+        groups_(blocks_.channelwise ? 1 : geometry_.groups),
         partial_(partial),
         scratch_(scratch),
         found_nan_(found_nan),
@@ -105,10 +106,35 @@ class Positions {
            tile.group * geometry_.group_in_channels();
   }
 
+  // The first tile from `index` on that has a product in the chunk at hand; the
+  // sums of the others are zero so far.
+  int64_t NextTile(int64_t index) {
+    if (blocks_.all_taps || index >= last_tile_) return index;
+    int64_t next = index;
+    while (next < last_tile_) {
+      const Tile tile = TileOf(next);
+      const int64_t tap = chunk_.NextTap(tile.tap);
+      if (tap == tile.tap) break;
+      // Its first block of rows; or that of the next group, if there is none.
+      const int64_t taps = filter_rows_ / geometry_.group_out_channels();
+      next = (tile.group * taps + tap) * (blocks_.tiles / taps / groups_);
+    }
+    next = std::min(next, last_tile_);
+    for (; index < next && !accumulate_; ++index) {
+      const Tile tile = TileOf(index);
+      A* sums = SumsOf(tile);
+      for (int64_t r = 0; r < tile.rows; ++r) {
+        std::fill_n(sums + r * geometry_.in_channels, columns_, A(0));
+      }
+    }
+    return next;
+  }
+
   // All tiles of the unit, columns [begin, end), over the chunk at hand.
   void RunColumns(int64_t begin, int64_t end) {
     int64_t group = -1;
-    for (int64_t index = first_tile_; index < last_tile_; ++index) {
+    for (int64_t index = NextTile(first_tile_); index < last_tile_;
+         index = NextTile(index + 1)) {
       const Tile tile = TileOf(index);
       if (tile.group != group) {
         group = tile.group;
@@ -188,7 +214,8 @@ class Positions {
   // Depthwise: channel c of input meets channel c of output_grad alone.
   void RunChannelwise() {
     chunk_.TakeColumns(0, 0, columns_);
-    for (int64_t tap = first_tile_; tap < last_tile_; ++tap) {
+    for (int64_t tap = NextTile(first_tile_); tap < last_tile_;
+         tap = NextTile(tap + 1)) {
       A* sums = sums_ + tap * columns_;
       if (!accumulate_) std::fill(sums, sums + columns_, A(0));
       const int64_t positions = chunk_.TakeTap(tap, 0, 0, 1, false);
@@ -243,6 +270,7 @@ class Positions {
   const PositionsBlocks& blocks_;
   const int64_t columns_;  // of a group
   const int64_t width_;    // of a panel
+  const int64_t groups_;
   A* partial_;
   char* scratch_;
   std::atomic<bool>* found_nan_;

@@ -99,6 +99,22 @@ TEST_P(LongFilterTest, EqualsTheReference) {
   }
 }
 
+// Taps within reach on one axis and not on the other, from several lines.
+TEST(LongFilterTest, AllAxesCropped) {
+  Random random(4);
+  for (int64_t groups : {1, 2}) {
+    Request request =
+        SimpleRequest({1, 41, 18, 4}, {23, 35, 6 / groups, 4}, {1, 3, 5, 6}, 1);
+    request.attributes.strides = {1, 1, 2, 1};
+    request.attributes.dilations = {1, 2, 1, 1};
+    request.attributes.groups = groups;
+    request.attributes.padding = Padding::kExplicit;
+    request.attributes.explicit_paddings = {0, 0, 50, 32, 21, 43, 0, 0};
+    SCOPED_TRACE(testing::Describe(request));
+    testing::CheckRequest(request, DType::kFloat, &random);
+  }
+}
+
 double ThreadSeconds() {
   timespec now;
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
@@ -138,8 +154,7 @@ double Seconds(const Plan& plan, double filter_value) {
 TEST_P(LongFilterTest, TimeGrowsAsTheFilter) {
   constexpr int64_t kTaps = 1000;
   const double nan = std::numeric_limits<double>::quiet_NaN();
-  for (Operation operation :
-       {Operation::kConvTranspose, Operation::kInputGrad}) {
+  for (Operation operation : testing::kOperations) {
     const auto plan_of = [&](int64_t taps, KernelFamily family) {
       const Request request = LongFilter(GetParam(), taps);
       return MakePlan(operation, testing::GeometryOf(operation, request),

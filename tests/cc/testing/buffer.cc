@@ -86,10 +86,10 @@ bool Buffer::Intact() const {
   return intact;
 }
 
-Tensor::Tensor(DType dtype, int64_t elements)
+Tensor::Tensor(DType dtype, int64_t elements, bool aligned)
     : dtype_(dtype),
       elements_(elements),
-      buffer_(elements * SizeOf(dtype), SizeOf(dtype)) {}
+      buffer_(elements * SizeOf(dtype), aligned ? 0 : SizeOf(dtype)) {}
 
 double Tensor::At(int64_t index) const {
   return WithType(dtype_, [&](auto value) -> double {

@@ -44,7 +44,8 @@ class Buffer {
 // a slice of a larger tensor may give.
 class Tensor {
  public:
-  Tensor(DType dtype, int64_t elements);
+  // aligned: to 64 bytes instead.
+  Tensor(DType dtype, int64_t elements, bool aligned = false);
 
   DType dtype() const { return dtype_; }
   int64_t elements() const { return elements_; }

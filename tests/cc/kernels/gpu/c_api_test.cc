@@ -101,8 +101,8 @@ conv_transpose_nd_gpu_call CallOf(Operation operation, DType dtype,
   return call;
 }
 
-Tensor Filled(DType dtype, const std::vector<double>& values) {
-  Tensor tensor(dtype, static_cast<int64_t>(values.size()));
+Tensor Filled(DType dtype, const std::vector<double>& values, bool aligned) {
+  Tensor tensor(dtype, static_cast<int64_t>(values.size()), aligned);
   tensor.SetAll(values);
   return tensor;
 }
@@ -129,15 +129,16 @@ void Check(Operation operation, DType dtype, const Request& request,
 
   const bool of_output = operation == Operation::kInputGrad;
   const Tensor first =
-      Filled(dtype, of_output ? values.output_grad : values.input);
-  const Tensor second =
-      Filled(dtype, operation == Operation::kFilterGrad ? values.output_grad
-                                                        : values.filter);
+      Filled(dtype, of_output ? values.output_grad : values.input, aligned);
+  const Tensor second = Filled(
+      dtype,
+      operation == Operation::kFilterGrad ? values.output_grad : values.filter,
+      aligned);
   const bool has_bias =
       operation == Operation::kConvTranspose && geometry.has_bias;
   const Tensor bias =
-      Filled(dtype, has_bias ? values.bias : std::vector<double>());
-  Tensor result(dtype, testing::ResultElements(operation, geometry));
+      Filled(dtype, has_bias ? values.bias : std::vector<double>(), aligned);
+  Tensor result(dtype, testing::ResultElements(operation, geometry), aligned);
   std::vector<char> memory(conv_transpose_nd_gpu_workspace_bytes(program) + 512,
                            -1);
   void* const workspace = reinterpret_cast<void*>(

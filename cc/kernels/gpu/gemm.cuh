@@ -194,25 +194,12 @@ CT_DEVICE bool Inside(const GemmParams& p, const RowTable<kRows>& rows, int row,
 CT_DEVICE int32_t FoldOf(const GemmParams& p, int32_t column) {
   return column < p.fold ? 0 : column / p.fold;
 }
-// Element of the result, relative to that of the row.
-CT_DEVICE int64_t ColumnElement(const GemmParams& p, const GemmTile& tile,
-                                int32_t column) {
-  const int32_t fold = FoldOf(p, column);
-  return tile.folds[fold].result + (column - fold * p.fold) * p.result_channel;
-}
 CT_DEVICE int64_t FilterColumn(const GemmParams& p, const GemmTile& tile,
                                int32_t column) {
   const int32_t fold = FoldOf(p, column);
   return tile.folds[fold].filter + tile.group * p.filter_group +
          (column - fold * p.fold) * p.filter_column;
 }
-template <typename T>
-CT_DEVICE Accumulator<T> BiasOf(const GemmParams& p, const GemmTile& tile,
-                                int32_t column, const T* bias) {
-  if (bias == nullptr) return 0;
-  return Widen(bias[tile.group * p.fold + column - FoldOf(p, column) * p.fold]);
-}
-
 // Where a tile has its chunks: kMajor x kDepth elements, each thread some of
 // them, chunk i of this thread being number threadIdx.x + i * kThreads.
 // Deep: chunk number = row * chunks of a row + chunk. Else depth * chunks of
@@ -456,6 +443,34 @@ CT_DEVICE A ActivateSimple(int32_t activation, A z) {
   return z < A(0) ? A(0) : (z > A(6) ? A(6) : z);
 }
 
+// A column's fold and its place in it, without a division for each column.
+struct ColumnCursor {
+  int32_t fold;
+  int32_t channel;
+
+  CT_DEVICE void Advance(const GemmParams& p) {
+    ++channel;
+    if (channel == p.fold) {
+      channel = 0;
+      ++fold;
+    }
+  }
+};
+CT_DEVICE ColumnCursor CursorAt(const GemmParams& p, int32_t column) {
+  const int32_t fold = FoldOf(p, column);
+  return {fold, column - fold * p.fold};
+}
+template <typename T>
+CT_DEVICE Accumulator<T> BiasAt(const GemmParams& p, const GemmTile& tile,
+                                const ColumnCursor& at, const T* bias) {
+  if (bias == nullptr) return 0;
+  return Widen(bias[tile.group * p.fold + at.channel]);
+}
+CT_DEVICE int64_t ElementAt(const GemmParams& p, const GemmTile& tile,
+                            const ColumnCursor& at) {
+  return tile.folds[at.fold].result + at.channel * p.result_channel;
+}
+
 // Turns sums into results: rows [0, slice_rows) of `slice`, `pitch` sums each,
 // are rows row_of(r) of the tile. A slice and not the whole tile, so that it
 // fits where the operands were.
@@ -482,34 +497,34 @@ CT_DEVICE void StoreSlice(const GemmParams& p, const GemmTile& tile,
       for (int c = 0; c < count; ++c) partial[c] = sums[c];
       continue;
     }
+    const ColumnCursor begin = CursorAt(p, column);
     if (p.activation > kLastSimpleActivation) {
+      ColumnCursor at = begin;
 #pragma unroll 1
-      for (int c = 0; c < count; ++c) {
-        sums[c] =
-            Activate(p.activation, sums[c] + BiasOf(p, tile, column + c, bias));
+      for (int c = 0; c < count; ++c, at.Advance(p)) {
+        sums[c] = Activate(p.activation, sums[c] + BiasAt(p, tile, at, bias));
       }
     }
     const bool simple = p.activation <= kLastSimpleActivation;
     Chunk<T> chunk;
+    ColumnCursor at = begin;
 #pragma unroll
-    for (int c = 0; c < kLength; ++c) {
+    for (int c = 0; c < kLength; ++c, at.Advance(p)) {
       A sum = sums[c];
       if (simple && c < count) {
-        sum = ActivateSimple(p.activation,
-                             sum + BiasOf(p, tile, column + c, bias));
+        sum = ActivateSimple(p.activation, sum + BiasAt(p, tile, at, bias));
       }
       Narrow(sum, &chunk.value[c]);
     }
     if (p.vector_result) {
-      *reinterpret_cast<Chunk<T>*>(result + row +
-                                   ColumnElement(p, tile, column)) = chunk;
-    } else {
+      *reinterpret_cast<Chunk<T>*>(result + row + ElementAt(p, tile, begin)) =
+          chunk;
+      continue;
+    }
+    at = begin;
 #pragma unroll
-      for (int c = 0; c < kLength; ++c) {
-        if (c < count) {
-          result[row + ColumnElement(p, tile, column + c)] = chunk.value[c];
-        }
-      }
+    for (int c = 0; c < kLength; ++c, at.Advance(p)) {
+      if (c < count) result[row + ElementAt(p, tile, at)] = chunk.value[c];
     }
   }
 }
@@ -551,13 +566,13 @@ CT_DEVICE void RepairBorders(const GemmParams& p, const GemmTile& tile,
     const int row = i / kColumns;
     const int32_t column = tile.column + i % kColumns;
     if (rows.result[row] < 0 || column >= p.columns) continue;
-    T* element = result + rows.result[row] + ColumnElement(p, tile, column);
+    const ColumnCursor at = CursorAt(p, column);
+    T* element = result + rows.result[row] + ElementAt(p, tile, at);
     const Accumulator<T> stored = Widen(*element);
     if (stored == stored) continue;
     Accumulator<T> sum;
     if (SumInside(p, tile, rows, row, column, source, filter, &sum)) {
-      Narrow(Activate(p.activation, sum + BiasOf(p, tile, column, bias)),
-             element);
+      Narrow(Activate(p.activation, sum + BiasAt(p, tile, at, bias)), element);
     }
   }
 }

@@ -65,6 +65,9 @@ class PositionRows {
 
   // Some tap has left the output since Take.
   bool touched_border() const { return touched_border_; }
+  // Every tap maps some position of the chunk into the output, as far as each
+  // axis by itself goes.
+  bool reaches_all() const { return reaches_all_; }
 
   // The chunk of positions [begin, end).
   void Take(int64_t begin, int64_t end) {

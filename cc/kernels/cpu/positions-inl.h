@@ -109,7 +109,9 @@ class Positions {
   // The first tile from `index` on that has a product in the chunk at hand; the
   // sums of the others are zero so far.
   int64_t NextTile(int64_t index) {
-    if (blocks_.all_taps || index >= last_tile_) return index;
+    if (blocks_.all_taps || index >= last_tile_ || chunk_.reaches_all()) {
+      return index;
+    }
     int64_t next = index;
     while (next < last_tile_) {
       const Tile tile = TileOf(next);

@@ -115,7 +115,10 @@ double ChannelLanesCost(const Plan& plan) {
   if (IsNarrow(plan.dtype)) cycles += source_reads * 0.15;
   const double result =
       rows * plan.phases * gather.columns * plan.geometry.groups;
-  cycles += result * (gather.result.channel != 1 ? 2.0 : 0.1);
+  // Columns that fill no whole tile take the way through a buffer.
+  const int64_t panel = gather.columns > lanes ? 2 * lanes : lanes;
+  const double store = gather.columns % panel == 0 ? 0.1 : 0.9;
+  cycles += result * (gather.result.channel != 1 ? 2.0 : store);
   if (plan.operation == Operation::kInputGrad) {
     // Taps of the innermost axis count as depth; each run of them begins anew.
     const AxisPhases& inner = gather.axis[plan.geometry.rank - 1];
@@ -177,6 +180,52 @@ double PixelTilesCost(const Plan& plan) {
          filter * tiles * 0.3 +
          plan.multiply_adds / gather.columns *
              CeilDiv(gather.columns, plan.pixel_tiles.columns);
+}
+
+double TapLanesCost(const Plan& plan) {
+  const Gather& gather = plan.gather;
+  const ConvTransposeGeometry& geometry = plan.geometry;
+  const TapLanesBlocks& blocks = plan.tap_lanes;
+  const int64_t lanes = Lanes(plan);
+  const int64_t taps = gather.filter_taps * blocks.columns;
+  double sources = static_cast<double>(geometry.batch) * geometry.groups *
+                   blocks.column_blocks;
+  double results = sources * blocks.columns;
+  double lines = sources;
+  for (int a = 0; a < geometry.rank; ++a) {
+    const AxisGeometry& axis = geometry.axis[a];
+    // Neighbouring units both multiply what reaches both.
+    const double overlap =
+        static_cast<double>(blocks.blocks[a] - 1) *
+        std::min<int64_t>(axis.input,
+                          (axis.filter - 1) * axis.dilation / axis.stride);
+    const bool inner = a == geometry.rank - 1;
+    sources *=
+        static_cast<double>(axis.input) + (inner ? overlap : 0.3 * overlap);
+    if (!inner) lines *= static_cast<double>(axis.input) + overlap;
+    results *= static_cast<double>(axis.output);
+  }
+  const double vectors = CeilDiv(taps, lanes);
+  // A single vector of columns: as many loads as products.
+  const double rate = blocks.vectors == 2 ? 1.8 : 1.55;
+  double cycles = sources * vectors * gather.depth / rate;
+  // Storing the products, and adding them to the lines: transposed, or run by
+  // run, from a level-2 cache where a unit's lines are that long.
+  const int64_t run = blocks.run_taps * blocks.columns;
+  const double runs = static_cast<double>(taps) / run;
+  const double add = blocks.lines * blocks.line > 8192 ? 4.0 : 1.6;
+  cycles += sources * vectors * 0.7;
+  cycles += blocks.transposed
+                ? sources * vectors * 7.0
+                : sources * runs * (1.0 + add * CeilDiv(run, lanes));
+  cycles += lines * runs * 25.0;
+  if (gather.source.channel != 1) cycles += sources * gather.depth * 0.6;
+  if (IsNarrow(plan.dtype)) cycles += sources * gather.depth * 0.3;
+  // Starting the lines and storing them.
+  cycles += results * (gather.result.channel != 1 ? 2.0 : 1.0);
+  const double filter = static_cast<double>(geometry.groups) *
+                        blocks.column_blocks * taps * gather.depth;
+  return cycles + filter * (gather.columns < lanes ? 1.0 : PackCycles(filter));
 }
 
 double WinogradCost(const Plan& plan) {
@@ -296,6 +345,12 @@ void ChooseGatherFamily(KernelFamily wanted, Plan* plan) {
     PlanPixelTiles(&pixel_tiles_plan);
     pixel_tiles = PixelTilesCost(pixel_tiles_plan);
   }
+  Plan tap_lanes_plan = *plan;
+  double tap_lanes = 1e300;
+  if (PlanTapLanes(&tap_lanes_plan) &&
+      tap_lanes_plan.scratch_bytes <= 16 * kScratchBytes) {
+    tap_lanes = TapLanesCost(tap_lanes_plan);
+  }
   Plan winograd_plan = *plan;
   double winograd = 1e300;
   if ((DirectOnly() || plan->gather.depth < kWinogradDepth) &&
@@ -321,15 +376,16 @@ void ChooseGatherFamily(KernelFamily wanted, Plan* plan) {
   if (wanted == KernelFamily::kPixelTiles && pixel_tiles < 1e300) {
     pixel_tiles = -1;
   }
+  if (wanted == KernelFamily::kTapLanes && tap_lanes < 1e300) tap_lanes = -1;
   if (wanted == KernelFamily::kWinograd && winograd < 1e300) winograd = -1;
   std::ostringstream reason;
   reason.precision(3);
   reason << "estimated cycles: channel_lanes " << channel_lanes
          << ", pixel_lanes " << pixel_lanes << ", pixel_tiles " << pixel_tiles
-         << ", winograd " << winograd;
+         << ", tap_lanes " << tap_lanes << ", winograd " << winograd;
   if (copied_rows < 1e300) reason << ", copied_rows " << copied_rows;
-  const double best = std::min(
-      {channel_lanes, pixel_lanes, pixel_tiles, winograd, copied_rows});
+  const double best = std::min({channel_lanes, pixel_lanes, pixel_tiles,
+                                tap_lanes, winograd, copied_rows});
   if (best == winograd || best == copied_rows) {
     Plan exact = *plan;
     Take(KernelFamily::kChannelLanes, PlanChannelLanes, &exact);
@@ -346,6 +402,9 @@ void ChooseGatherFamily(KernelFamily wanted, Plan* plan) {
   } else if (best == pixel_lanes) {
     *plan = std::move(pixel_lanes_plan);
     plan->family = KernelFamily::kPixelLanes;
+  } else if (best == tap_lanes) {
+    *plan = std::move(tap_lanes_plan);
+    plan->family = KernelFamily::kTapLanes;
   } else {
     *plan = std::move(pixel_tiles_plan);
     plan->family = KernelFamily::kPixelTiles;
@@ -371,8 +430,8 @@ void ChoosePositions(Plan* plan) {
 
 const char* KernelFamilyName(KernelFamily family) {
   static constexpr const char* kNames[] = {
-      "none",     "fill",        "channel_lanes", "pixel_lanes", "pixel_tiles",
-      "winograd", "channelwise", "copied_rows",   "positions"};
+      "none",      "fill",     "channel_lanes", "pixel_lanes", "pixel_tiles",
+      "tap_lanes", "winograd", "channelwise",   "copied_rows", "positions"};
   return kNames[static_cast<int>(family)];
 }
 

@@ -30,6 +30,7 @@ enum class KernelFamily {
   kChannelLanes,  // lanes run along the channels of the result; packed filter
   kPixelLanes,    // lanes run along positions of the innermost axis
   kPixelTiles,    // lanes run along positions of all axes; filter as it comes
+  kTapLanes,      // lanes run along taps x channels; sums of a block of lines
   kWinograd,      // fewer multiplications: phases in a transformed domain
   kChannelwise,   // depthwise: lanes along channels, every one by itself
   kCopiedRows,    // input gradient: what all taps read, copied side by side
@@ -128,6 +129,32 @@ struct PixelTilesBlocks {
   int vectors = 1;          // vectors of result positions of a register tile
   int64_t columns = 0;      // columns of a work unit
   int64_t depth_block = 0;  // depth held transposed at a time
+};
+
+// Blocks of the tap-lanes family.
+struct TapLanesBlocks {
+  // Of what the kernel keeps per source line in flight.
+  static constexpr int64_t kSegmentBytes = (4 + 3 * kMaxRank) * 8;
+
+  int rows = 8;
+  int vectors = 2;
+  int64_t columns = 0;  // channels of a work unit
+  int64_t column_blocks = 1;
+  int64_t run_taps = 1;   // taps of the innermost axis whose sums are adjacent
+  int64_t passes = 1;     // runs of source positions so far apart are disjoint
+  int64_t panels = 0;     // groups of `vectors` vectors, per block of columns
+  int64_t row_block = 0;  // source positions multiplied together
+  int64_t panel_block = 0;                 // panels, likewise
+  std::array<int64_t, kMaxRank> block{};   // result positions of a work unit
+  std::array<int64_t, kMaxRank> blocks{};  // work units along each axis
+  int64_t lines = 1;                       // result lines of a work unit
+  int64_t line = 0;  // sums of a line, with what reaches beyond the unit
+  // Sums of a line as [position mod stride][channel][position / stride], with
+  // `phase` of the last; else as [position][channel].
+  bool transposed = false;
+  int64_t phase = 0;
+  int64_t transposed_elements = 0;  // scratch to transpose into
+  bool convert_source = false;
 };
 
 // Taps of one phase of one axis that read source positions `lowest`, lowest +
@@ -231,6 +258,7 @@ struct Plan {
   ChannelLanesBlocks channel_lanes;
   PixelLanesBlocks pixel_lanes;
   PixelTilesBlocks pixel_tiles;
+  TapLanesBlocks tap_lanes;
   WinogradBlocks winograd;
   // What runs where a transformed sum is not finite: an infinity or NaN in an
   // operand would spread to its neighbours.

@@ -330,6 +330,134 @@ void PlanPixelTiles(Plan* plan) {
                         RoundUp((width + 1) * 8, 64);
 }
 
+// Result positions of a work unit along each axis: from the innermost outwards,
+// until there is enough to do or the sums leave a level-2 cache.
+void BlockLines(Plan* plan) {
+  const ConvTransposeGeometry& geometry = plan->geometry;
+  TapLanesBlocks& blocks = plan->tap_lanes;
+  const int inner = geometry.rank - 1;
+  const int64_t reach =
+      (geometry.axis[inner].filter - 1) * geometry.axis[inner].dilation;
+  const int64_t sums = kScratchBytes / AccumulatorBytes(plan->dtype);
+  const double wanted = std::clamp(
+      plan->multiply_adds / 8, kUnitMultiplyAdds / 4, kUnitMultiplyAdds * 4);
+  double multiply_adds = plan->multiply_adds / blocks.column_blocks /
+                         geometry.batch / geometry.groups;
+  for (int a = 0; a < geometry.rank; ++a) {
+    multiply_adds /= static_cast<double>(geometry.axis[a].output);
+  }
+  int64_t left = sums / blocks.columns;
+  for (int a = inner; a >= 0; --a) {
+    const AxisGeometry& axis = geometry.axis[a];
+    // Whole strides; a unit's edges cost as much as its reach beyond them.
+    const int64_t least = (axis.filter - 1) * axis.dilation + axis.stride;
+    const int64_t useful =
+        static_cast<int64_t>(std::min(wanted / multiply_adds, 1e12)) + 1;
+    const int64_t fitting = a == inner ? left - 2 * reach : left;
+    int64_t block = std::max(4 * least, useful);
+    block = std::min({block, std::max<int64_t>(fitting, 1), axis.output});
+    // Of equal size.
+    blocks.blocks[a] = CeilDiv(axis.output, block);
+    block = CeilDiv(axis.output, blocks.blocks[a]);
+    blocks.block[a] = std::min(RoundUp(block, axis.stride), axis.output);
+    blocks.blocks[a] = CeilDiv(axis.output, blocks.block[a]);
+    multiply_adds *= static_cast<double>(blocks.block[a]);
+    const int64_t width = blocks.block[a] + (a == inner ? 2 * reach : 0);
+    left = std::max<int64_t>(1, left / width);
+    if (a < inner) blocks.lines *= blocks.block[a];
+  }
+  const int64_t width = blocks.block[inner] + 2 * reach;
+  blocks.line = RoundUp(width * blocks.columns, 16);
+  if (blocks.transposed) {
+    const int64_t stride = geometry.axis[inner].stride;
+    blocks.phase = RoundUp(CeilDiv(width + stride, stride), Lanes(*plan));
+    blocks.line = blocks.phase * stride * blocks.columns;
+  }
+}
+
+bool PlanTapLanes(Plan* plan) {
+  const Gather& gather = plan->gather;
+  const ConvTransposeGeometry& geometry = plan->geometry;
+  const AxisGeometry& inner = geometry.axis[geometry.rank - 1];
+  const int64_t element = AccumulatorBytes(plan->dtype);
+  const int64_t lanes = Lanes(*plan);
+  // Beyond these the sums of a unit would outgrow what it may keep.
+  constexpr int64_t kMaxReach = 1 << 16;
+  if (plan->operation != Operation::kConvTranspose ||
+      inner.filter > kMaxReach || inner.dilation > kMaxReach / inner.filter ||
+      gather.filter_taps > kMaxReach || gather.columns > kMaxReach) {
+    return false;
+  }
+  TapLanesBlocks& blocks = plan->tap_lanes;
+  blocks.rows = TileRows(*plan);
+  blocks.convert_source = IsNarrow(plan->dtype) || gather.source.channel != 1;
+  blocks.column_blocks = gather.columns >= 128 ? gather.columns / 64 : 1;
+  blocks.columns = CeilDiv(gather.columns, blocks.column_blocks);
+  blocks.column_blocks = CeilDiv(gather.columns, blocks.columns);
+  blocks.run_taps = inner.dilation == 1 ? inner.filter : 1;
+  blocks.passes = CeilDiv(blocks.run_taps, inner.stride);
+  const int64_t columns = gather.filter_taps * blocks.columns;
+  blocks.vectors = columns > lanes ? 2 : 1;
+  // Whole vectors are added; neighbours that share one would wait for each
+  // other.
+  blocks.transposed =
+      inner.stride <= lanes && inner.stride * blocks.columns < lanes;
+  const int64_t panel_columns = blocks.vectors * lanes;
+  blocks.panels = CeilDiv(columns, panel_columns);
+  BlockLines(plan);
+
+  int64_t outer_units = 1;
+  int64_t rows = CeilDiv(
+      blocks.block[geometry.rank - 1] + 2 * (inner.filter - 1) * inner.dilation,
+      inner.stride);
+  for (int a = 0; a < geometry.rank; ++a) outer_units *= blocks.blocks[a];
+  for (int a = 0; a < geometry.rank - 1; ++a) {
+    rows = std::min<int64_t>(4 * blocks.rows, rows * blocks.block[a]);
+  }
+  // Blocks of whole vectors, to be transposed.
+  blocks.row_block =
+      blocks.transposed
+          ? 4 * blocks.rows
+          : RoundUp(std::clamp<int64_t>(rows, 1, 4 * blocks.rows), blocks.rows);
+  blocks.panel_block = std::clamp<int64_t>(
+      (blocks.transposed ? kScratchBytes / 2 : kScratchBytes / 4) /
+          (blocks.row_block * panel_columns * element),
+      1, blocks.panels);
+
+  plan->units =
+      geometry.batch * geometry.groups * blocks.column_blocks * outer_units;
+  const int64_t block_columns =
+      (blocks.panels - 1) * panel_columns +
+      ((columns - 1) % panel_columns < lanes ? lanes : panel_columns);
+  plan->packed_bytes = RoundUp(geometry.groups * blocks.column_blocks *
+                                   block_columns * gather.depth * element,
+                               64);
+  plan->shared_bytes = BiasBytes(*plan) + plan->packed_bytes;
+  const int64_t sums =
+      RoundUp((blocks.lines * blocks.line + lanes) * element, 64);
+  const int64_t products = RoundUp(
+      (blocks.row_block * blocks.panel_block * panel_columns + lanes) * element,
+      64);
+  if (blocks.transposed) {
+    blocks.transposed_elements =
+        std::max(blocks.row_block * blocks.panel_block * panel_columns,
+                 blocks.line + lanes * lanes);
+  }
+  const int64_t converted =
+      blocks.convert_source
+          ? RoundUp(blocks.row_block * gather.depth * element, 64)
+          : 0;
+  plan->scratch_bytes =
+      sums + products + converted +
+      RoundUp(blocks.transposed_elements * element, 64) +
+      RoundUp(2 * (blocks.row_block + 16) * 8, 64) +
+      RoundUp(blocks.row_block * TapLanesBlocks::kSegmentBytes, 64) +
+      RoundUp(blocks.panels, 64);
+  // Positions that no tap reaches are lines' sums, too.
+  plan->fill_first = false;
+  return true;
+}
+
 bool PlanWinograd(Plan* plan) {
   const Gather& gather = plan->gather;
   const int rank = plan->geometry.rank;

@@ -52,7 +52,8 @@ void PlanCopiedRows(Plan* plan);
 void PlanPixelLanes(Plan* plan);
 void PlanPixelTiles(Plan* plan);
 void PlanChannelwise(Plan* plan);
-// False, and no change, where the family cannot run the call.
+// False where the family cannot run the call.
+bool PlanTapLanes(Plan* plan);
 bool PlanWinograd(Plan* plan);
 // exact: only products of operands, no zeros beyond the border.
 void PlanPositions(Plan* plan, bool exact);

@@ -30,13 +30,14 @@ void SetFamily(const std::optional<std::string>& name) {
   if (!name) return ForceFamily(KernelFamily::kNone);
   for (KernelFamily family :
        {KernelFamily::kChannelLanes, KernelFamily::kPixelLanes,
-        KernelFamily::kPixelTiles, KernelFamily::kWinograd,
-        KernelFamily::kChannelwise, KernelFamily::kCopiedRows}) {
+        KernelFamily::kPixelTiles, KernelFamily::kTapLanes,
+        KernelFamily::kWinograd, KernelFamily::kChannelwise,
+        KernelFamily::kCopiedRows}) {
     if (*name == KernelFamilyName(family)) return ForceFamily(family);
   }
   Invalid(
       "family must be None, 'channel_lanes', 'pixel_lanes', 'pixel_tiles', "
-      "'winograd', 'channelwise' or 'copied_rows', got '" +
+      "'tap_lanes', 'winograd', 'channelwise' or 'copied_rows', got '" +
       *name + "'");
 }
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from conv_transpose_nd import core
 
-FAMILIES = [None, "channel_lanes", "pixel_lanes", "pixel_tiles", "winograd", "channelwise"]
+FAMILIES = [None, "channel_lanes", "pixel_lanes", "pixel_tiles", "tap_lanes", "winograd", "channelwise"]
 
 
 @dataclasses.dataclass

@@ -53,6 +53,7 @@ inline int64_t RoundUp64(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 #include "cc/kernels/cpu/channel_lanes-inl.h"
 #include "cc/kernels/cpu/pixel_lanes-inl.h"
 #include "cc/kernels/cpu/pixel_tiles-inl.h"
+#include "cc/kernels/cpu/tap_lanes-inl.h"
 #include "cc/kernels/cpu/minimal_filter-inl.h"
 #include "cc/kernels/cpu/winograd_pack-inl.h"
 #include "cc/kernels/cpu/winograd-inl.h"
@@ -96,6 +97,8 @@ void PackTyped(const Plan& plan, const void* filter, void* packed,
       return PackChannelLanes(call, to, parallel_for);
     case KernelFamily::kPixelLanes:
       return PackPixelLanes(call, to, parallel_for);
+    case KernelFamily::kTapLanes:
+      return PackTapLanes(call, to, parallel_for);
     case KernelFamily::kWinograd:
       if constexpr (std::is_same_v<T, float>) {
         PackWinograd(call, to, parallel_for);
@@ -166,6 +169,8 @@ void RunTyped(const Plan& plan, const Operands& operands, void* workspace,
         RunTyped<T>(*plan.exact, operands, workspace, parallel_for);
       }
       return;
+    case KernelFamily::kTapLanes:
+      return RunTapLanes(call, weights, scratch, parallel_for);
     case KernelFamily::kWinograd:
       if constexpr (std::is_same_v<T, float>) {
         if (RunWinograd(call, weights, scratch, parallel_for)) return;

@@ -62,15 +62,20 @@ CT_NOINLINE void MultiplyRows(const A* const* rows, const int64_t* tap_offsets,
                               const TileRows<A>& to) {
   Vec<A> sums[kRows][kVectors];
   if (to.accumulate) {
+#pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
+      const A* from = to.rows[r] + to.offset;
+#pragma GCC unroll 8
       for (int v = 0; v < kVectors; ++v) {
-        sums[r][v] = Load(to.rows[r] + to.offset + v * kLanes<A>);
+        sums[r][v] = Load(from + v * kLanes<A>);
       }
     }
   } else {
+#pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) {
       sums[0][v] =
           to.bias != nullptr ? Load(to.bias + v * kLanes<A>) : Vec<A>{};
+#pragma GCC unroll 16
       for (int r = 1; r < kRows; ++r) sums[r][v] = sums[0][v];
     }
   }
@@ -93,21 +98,30 @@ CT_NOINLINE void MultiplyRows(const A* const* rows, const int64_t* tap_offsets,
     }
   }
   if (to.relu) {
+#pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
       for (int v = 0; v < kVectors; ++v) {
         sums[r][v] = sums[r][v] < A(0) ? Vec<A>{} : sums[r][v];
       }
     }
   }
-  for (int r = 0; r < kRows; ++r) {
-    for (int v = 0; v < kVectors; ++v) {
-      A* p = to.rows[r] + to.offset + v * kLanes<A>;
-      if (to.stream) {
-        Stream(p, sums[r][v]);
-      } else {
-        Store(p, sums[r][v]);
+  if (to.stream) {
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      A* row = to.rows[r] + to.offset;
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) {
+        Stream(row + v * kLanes<A>, sums[r][v]);
       }
     }
+    return;
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+    A* row = to.rows[r] + to.offset;
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) Store(row + v * kLanes<A>, sums[r][v]);
   }
 }
 

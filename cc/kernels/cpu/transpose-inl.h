@@ -47,6 +47,57 @@ inline void TransposeSquare(const A* from, int64_t from_step, A* to,
   for (int c = 0; c < kCount; ++c) Store(to + c * to_step, rows[c]);
 }
 
+// to[i * kRows + r] = from[r * step + i] for r < kRows, i < kLanes; kRows is a
+// power of two.
+template <typename A, int kRows>
+inline void InterleaveVectors(const A* from, int64_t step, A* to) {
+  constexpr auto kIndex = std::make_index_sequence<kLanes<A>>();
+  Vec<A> rows[kRows], next[kRows];
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) rows[r] = Load(from + r * step);
+#pragma GCC unroll 3
+  for (int width = 1; width < kRows; width *= 2) {
+#pragma GCC unroll 4
+    for (int i = 0; i < kRows / 2; ++i) {
+      next[2 * i] = Zip<A, 0>(rows[i], rows[i + kRows / 2], kIndex);
+      next[2 * i + 1] = Zip<A, 1>(rows[i], rows[i + kRows / 2], kIndex);
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) rows[r] = next[r];
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) Store(to + r * kLanes<A>, rows[r]);
+}
+
+// to[i * rows + r] = from[r * step + i] for r < rows <= kLanes, i < count.
+// Reads and writes whole vectors: of each row up to kLanes - 1 elements beyond
+// the last, of `to` up to kLanes * kLanes.
+template <typename A>
+void Interleave(const A* from, int64_t step, int64_t rows, int64_t count,
+                A* to) {
+  constexpr int64_t kCount = kLanes<A>;
+  for (int64_t i = 0; i < count; i += kCount, from += kCount) {
+    A* block = to + i * rows;
+    if (rows == 1) {
+      Store(block, Load(from));
+    } else if (rows == 2) {
+      InterleaveVectors<A, 2>(from, step, block);
+    } else if (rows == 4) {
+      InterleaveVectors<A, 4>(from, step, block);
+    } else {
+      A square[kCount * kCount];
+      for (int64_t r = 0; r < kCount; ++r) {
+        Store(square + r * kCount, Load(from + std::min(r, rows - 1) * step));
+      }
+      TransposeSquare(square, kCount, square, kCount);
+      // In ascending order: what a vector has too much, the next overwrites.
+      for (int64_t p = 0; p < kCount; ++p) {
+        Store(block + p * rows, Load(square + p * kCount));
+      }
+    }
+  }
+}
+
 // to[c * to_step + r] = from[r * from_step + c] for r < rows, c < columns.
 template <typename T>
 void Transpose(const T* from, int64_t from_step, int64_t rows, int64_t columns,

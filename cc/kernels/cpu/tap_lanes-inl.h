@@ -1,0 +1,622 @@
+// Family 7: lanes run along taps x channels of the result. Step 6 of the path
+// of a call.
+//
+// For few channels and many taps. A source position is multiplied by the whole
+// filter at once, a matrix product without any border: rows are source
+// positions, columns are [outer tap][inner tap][channel]. The products of one
+// outer tap then add, as one run, to a line of the result. A work unit owns a
+// block of result lines and holds them as sums until they are complete, so
+// nothing is shared and the order of the sums is that of the plan.
+#ifndef CONV_TRANSPOSE_ND_KERNELS_CPU_TAP_LANES_INL_H_
+#define CONV_TRANSPOSE_ND_KERNELS_CPU_TAP_LANES_INL_H_
+
+// to[0 .. length) += from[0 .. length). Reads and rewrites whole vectors: what
+// lies beyond `length` stays as it is.
+template <typename A>
+class RunAdder {
+ public:
+  explicit RunAdder(int64_t length)
+      : vectors_(length / kLanes<A>), tail_(length % kLanes<A>) {
+    for (int i = 0; i < kLanes<A>; ++i) mask_[i] = i < tail_ ? -1 : 0;
+  }
+
+  // `count` runs, `passes` of which overlap with their neighbours: those that
+  // follow each other are far enough apart for a load not to wait for a store.
+  void Add(const A* from, int64_t from_step, int64_t count, int64_t passes,
+           A* to, int64_t to_step) const {
+    for (int64_t pass = 0; pass < passes; ++pass) {
+      for (int64_t i = pass; i < count; i += passes) {
+        AddOne(from + i * from_step, to + i * to_step);
+      }
+    }
+  }
+
+  void AddOne(const A* from, A* to) const {
+    for (int64_t v = 0; v < vectors_; ++v, from += kLanes<A>, to += kLanes<A>) {
+      Store(to, Load(to) + Load(from));
+    }
+    if (tail_ == 0) return;
+    const Vec<A> last =
+        reinterpret_cast<Vec<A>>(reinterpret_cast<Mask>(Load(from)) & mask_);
+    Store(to, Load(to) + last);
+  }
+
+ private:
+  using Int = std::conditional_t<sizeof(A) == 8, int64_t, int32_t>;
+  typedef Int Mask __attribute__((vector_size(CT_VECTOR_BYTES)));
+
+  int64_t vectors_;
+  int64_t tail_;
+  Mask mask_;
+};
+
+template <typename T>
+class TapLanes {
+ public:
+  using A = Compute<T>;
+
+  TapLanes(const GatherCall<T>& call, const A* packed_filter, char* scratch)
+      : call_(call),
+        plan_(call.plan),
+        geometry_(call.plan.geometry),
+        gather_(call.plan.gather),
+        blocks_(call.plan.tap_lanes),
+        packed_filter_(packed_filter),
+        scratch_(scratch),
+        inner_(call.plan.geometry.rank - 1),
+        panel_columns_(blocks_.vectors * kLanes<A>),
+        run_(blocks_.run_taps * blocks_.columns),
+        line_columns_(geometry_.axis[inner_].filter * blocks_.columns),
+        reach_((geometry_.axis[inner_].filter - 1) *
+               geometry_.axis[inner_].dilation) {}
+
+  int64_t PackUnits() const {
+    return geometry_.groups * blocks_.column_blocks * blocks_.panels;
+  }
+
+  // Packs one panel: [depth][columns of the panel], zeros beyond the last
+  // column of the filter.
+  void Pack(int64_t unit, A* packed) const {
+    const int64_t panel = unit % blocks_.panels;
+    const int64_t block = unit / blocks_.panels % blocks_.column_blocks;
+    const int64_t group = unit / blocks_.panels / blocks_.column_blocks;
+    const int64_t total = gather_.filter_taps * blocks_.columns;
+    const int64_t width = PanelWidth(panel);
+    A* to = packed + unit / blocks_.panels * BlockElements() +
+            panel * panel_columns_ * gather_.depth;
+    for (int64_t c = 0; c < width;) {
+      const int64_t q = panel * panel_columns_ + c;
+      const int64_t channel = block * blocks_.columns + q % blocks_.columns;
+      const int64_t left =
+          std::min({width - c, blocks_.columns - q % blocks_.columns,
+                    gather_.columns - channel});
+      if (q >= total || left <= 0) {
+        for (int64_t d = 0; d < gather_.depth; ++d) to[d * width + c] = A(0);
+        ++c;
+        continue;
+      }
+      const T* from = call_.filter + q / blocks_.columns * gather_.tap_stride +
+                      group * gather_.group_stride +
+                      channel * gather_.column_stride;
+      Transpose(from, gather_.column_stride, left, gather_.depth, to + c,
+                width);
+      c += left;
+    }
+  }
+
+  // Computes one unit: a block of result lines of some channels of one group.
+  void RunUnit(int64_t unit, int worker) {
+    SetScratch(worker);
+    SetUnit(unit);
+    StartLines();
+    VisitSource();
+    StoreLines();
+  }
+
+ private:
+  // Source positions [x, x + count) of one line, as rows [row, row + count) of
+  // the product; filter positions [first, last) along the outer axes reach the
+  // unit's lines from there.
+  struct Segment {
+    int64_t source_offset, x, row, count;
+    std::array<int64_t, kMaxRank> position, first, last;
+  };
+  static_assert(sizeof(Segment) == TapLanesBlocks::kSegmentBytes);
+
+  int64_t PanelWidth(int64_t panel) const {
+    const int64_t left =
+        gather_.filter_taps * blocks_.columns - panel * panel_columns_;
+    return left <= kLanes<A> ? kLanes<A> : panel_columns_;
+  }
+
+  // Of the packed filter, per block of columns and group.
+  int64_t BlockElements() const {
+    return ((blocks_.panels - 1) * panel_columns_ +
+            PanelWidth(blocks_.panels - 1)) *
+           gather_.depth;
+  }
+
+  void SetScratch(int worker) {
+    char* p = scratch_ + worker * plan_.scratch_bytes;
+    lines_ = reinterpret_cast<A*>(p);
+    p += RoundUp64((blocks_.lines * blocks_.line + kLanes<A>)*sizeof(A));
+    products_ = reinterpret_cast<A*>(p);
+    p += RoundUp64((blocks_.row_block * blocks_.panel_block * panel_columns_ +
+                    kLanes<A>)*sizeof(A));
+    transposed_ = reinterpret_cast<A*>(p);
+    p += RoundUp64(blocks_.transposed_elements * sizeof(A));
+    rows_ = reinterpret_cast<const A**>(p);
+    sums_ = reinterpret_cast<A**>(p) + blocks_.row_block + 16;
+    p += RoundUp64(2 * (blocks_.row_block + 16) * 8);
+    segments_ = reinterpret_cast<Segment*>(p);
+    p += RoundUp64(blocks_.row_block * sizeof(Segment));
+    needed_ = reinterpret_cast<bool*>(p);
+    p += RoundUp64(blocks_.panels);
+    converted_ = reinterpret_cast<A*>(p);
+  }
+
+  void SetUnit(int64_t unit) {
+    block_ = unit % blocks_.column_blocks;
+    unit /= blocks_.column_blocks;
+    for (int a = inner_; a >= 0; --a) {
+      const int64_t b = unit % blocks_.blocks[a];
+      unit /= blocks_.blocks[a];
+      begin_[a] = b * blocks_.block[a];
+      end_[a] =
+          std::min(begin_[a] + blocks_.block[a], geometry_.axis[a].output);
+    }
+    group_ = unit % geometry_.groups;
+    batch_ = unit / geometry_.groups;
+    first_channel_ = block_ * blocks_.columns;
+    columns_ = std::min(blocks_.columns, gather_.columns - first_channel_);
+    const AxisGeometry& axis = geometry_.axis[inner_];
+    first_position_ = begin_[inner_] + axis.pad_before - reach_;
+    if (blocks_.transposed) {
+      first_position_ -=
+          (first_position_ % axis.stride + axis.stride) % axis.stride;
+    }
+  }
+
+  int64_t UnitLines() const {
+    int64_t lines = 1;
+    for (int a = 0; a < inner_; ++a) lines *= end_[a] - begin_[a];
+    return lines;
+  }
+
+  // Every sum starts from its bias.
+  void StartLines() {
+    const int64_t lines = UnitLines();
+    std::fill(lines_, lines_ + lines * blocks_.line, A(0));
+    if (call_.bias == nullptr) return;
+    const A* bias = call_.bias + group_ * gather_.columns + first_channel_;
+    if (blocks_.transposed) {
+      for (int64_t row = 0; row < lines * PhaseColumns(); ++row) {
+        std::fill(lines_ + row * blocks_.phase,
+                  lines_ + (row + 1) * blocks_.phase,
+                  bias[row % blocks_.columns]);
+      }
+      return;
+    }
+    for (int64_t i = 0; i + blocks_.columns <= blocks_.line;
+         i += blocks_.columns) {
+      std::copy(bias, bias + columns_, lines_ + i);
+    }
+    for (int64_t l = 1; l < lines; ++l) {
+      std::copy(lines_, lines_ + blocks_.line, lines_ + l * blocks_.line);
+    }
+  }
+
+  // Rows of a transposed line: [position mod stride][channel].
+  int64_t PhaseColumns() const {
+    return geometry_.axis[inner_].stride * blocks_.columns;
+  }
+
+  // Source positions [first, last) of the axis that reach the unit.
+  void SourceRange(int a, int64_t* first, int64_t* last) const {
+    const AxisGeometry& axis = geometry_.axis[a];
+    const int64_t reach = (axis.filter - 1) * axis.dilation;
+    const int64_t low = begin_[a] + axis.pad_before - reach;
+    *first = low <= 0 ? 0 : (low + axis.stride - 1) / axis.stride;
+    const int64_t high = end_[a] - 1 + axis.pad_before;
+    *last = high < 0 ? 0 : std::min(axis.input, high / axis.stride + 1);
+  }
+
+  // Filter positions [first, last) that lead from source position i to the
+  // unit's positions of the axis.
+  void TapRange(int a, int64_t i, int64_t* first, int64_t* last) const {
+    const AxisGeometry& axis = geometry_.axis[a];
+    const int64_t low = begin_[a] + axis.pad_before - i * axis.stride;
+    const int64_t high = end_[a] - 1 + axis.pad_before - i * axis.stride;
+    *first = low <= 0 ? 0 : (low + axis.dilation - 1) / axis.dilation;
+    *last = high < 0 ? 0 : std::min(axis.filter, high / axis.dilation + 1);
+  }
+
+  // All source positions that reach the unit, in blocks of rows.
+  void VisitSource() {
+    std::array<int64_t, kMaxRank> first{}, last{}, i{};
+    for (int a = 0; a <= inner_; ++a) {
+      SourceRange(a, &first[a], &last[a]);
+      if (first[a] >= last[a]) return;
+      i[a] = first[a];
+    }
+    rows_taken_ = segments_taken_ = 0;
+    while (true) {
+      Segment segment;
+      segment.source_offset = batch_ * gather_.source.batch +
+                              group_ * gather_.depth * gather_.source.channel;
+      bool reaches = true;
+      for (int a = 0; a < inner_; ++a) {
+        segment.position[a] = i[a];
+        TapRange(a, i[a], &segment.first[a], &segment.last[a]);
+        reaches = reaches && segment.first[a] < segment.last[a];
+        segment.source_offset += i[a] * gather_.source.axis[a];
+      }
+      for (int64_t x = first[inner_]; reaches && x < last[inner_];) {
+        segment.x = x;
+        segment.row = rows_taken_;
+        segment.count =
+            std::min(last[inner_] - x, blocks_.row_block - rows_taken_);
+        segments_[segments_taken_++] = segment;
+        rows_taken_ += segment.count;
+        x += segment.count;
+        if (rows_taken_ == blocks_.row_block) FlushRows();
+      }
+      int a = inner_ - 1;
+      while (a >= 0 && ++i[a] == last[a]) i[a] = first[a], --a;
+      if (a < 0) break;
+    }
+    if (rows_taken_ > 0) FlushRows();
+  }
+
+  // Multiplies the rows taken and adds their products to the lines.
+  void FlushRows() {
+    PointToRows();
+    MarkPanels();
+    for (int64_t panel = 0; panel < blocks_.panels;
+         panel += blocks_.panel_block) {
+      const int64_t end = std::min(panel + blocks_.panel_block, blocks_.panels);
+      if (!MultiplyPanels(panel, end)) continue;
+      if (blocks_.transposed) {
+        TransposeProducts(panel, end);
+        AddTransposed(panel, end);
+      } else {
+        AddRuns(panel, end);
+      }
+    }
+    rows_taken_ = segments_taken_ = 0;
+  }
+
+  void PointToRows() {
+    const int64_t step = gather_.source.axis[inner_];
+    for (int64_t s = 0; s < segments_taken_; ++s) {
+      const Segment& segment = segments_[s];
+      const T* from = call_.source + segment.source_offset + segment.x * step;
+      if (kNative<T> && !blocks_.convert_source) {
+        for (int64_t r = 0; r < segment.count; ++r) {
+          rows_[segment.row + r] = reinterpret_cast<const A*>(from + r * step);
+        }
+        continue;
+      }
+      A* to = converted_ + segment.row * gather_.depth;
+      for (int64_t r = 0; r < segment.count; ++r) {
+        rows_[segment.row + r] = to + r * gather_.depth;
+      }
+      if (step == 1 && gather_.source.channel != 1) {
+        Transpose(from, gather_.source.channel, gather_.depth, segment.count,
+                  to, gather_.depth);
+        continue;
+      }
+      for (int64_t r = 0; r < segment.count; ++r) {
+        WidenRow<T>(from + r * step, gather_.source.channel, gather_.depth,
+                    to + r * gather_.depth);
+      }
+    }
+    for (int r = 0; r < blocks_.rows; ++r) {
+      rows_[rows_taken_ + r] = rows_[rows_taken_ - 1];
+    }
+  }
+
+  // Calls visit(outer_tap, line) for the outer taps that lead from the segment
+  // to a line of the unit, in ascending order.
+  template <typename Visit>
+  void VisitTaps(const Segment& segment, const Visit& visit) const {
+    std::array<int64_t, kMaxRank> k = segment.first;
+    while (true) {
+      int64_t tap = 0, line = 0;
+      for (int a = 0; a < inner_; ++a) {
+        const AxisGeometry& axis = geometry_.axis[a];
+        tap = tap * axis.filter + k[a];
+        line = line * (end_[a] - begin_[a]) +
+               segment.position[a] * axis.stride + k[a] * axis.dilation -
+               axis.pad_before - begin_[a];
+      }
+      visit(tap, line);
+      int a = inner_ - 1;
+      while (a >= 0 && ++k[a] == segment.last[a]) k[a] = segment.first[a], --a;
+      if (a < 0) return;
+    }
+  }
+
+  void MarkPanels() {
+    std::fill(needed_, needed_ + blocks_.panels, false);
+    for (int64_t s = 0; s < segments_taken_; ++s) {
+      VisitTaps(segments_[s], [&](int64_t tap, int64_t) {
+        const int64_t first = tap * line_columns_ / panel_columns_;
+        const int64_t last = ((tap + 1) * line_columns_ - 1) / panel_columns_;
+        std::fill(needed_ + first, needed_ + last + 1, true);
+      });
+    }
+  }
+
+  // Fetches a part of the rows that follow while these are multiplied: twelve
+  // rows read side by side are more than a core's own prefetching keeps up
+  // with.
+  void Prefetch(int64_t panel, int64_t end, int64_t at, int64_t row) const {
+    if (blocks_.convert_source || panel > 0) return;
+    const int64_t lines =
+        gather_.depth * static_cast<int64_t>(sizeof(A)) * rows_taken_ / 64;
+    const int64_t calls =
+        (end - panel) * ((rows_taken_ + blocks_.rows - 1) / blocks_.rows);
+    const int64_t call =
+        (at - panel) * (calls / (end - panel)) + row / blocks_.rows;
+    const char* next = reinterpret_cast<const char*>(
+        rows_[rows_taken_ - 1] + gather_.source.axis[inner_]);
+    for (int64_t l = call * lines / calls; l < (call + 1) * lines / calls;
+         ++l) {
+      __builtin_prefetch(next + l * 64, 0, 2);
+    }
+  }
+
+  // products[row][column] of the panels [panel, end) that are needed; false
+  // where none is.
+  bool MultiplyPanels(int64_t panel, int64_t end) {
+    const int64_t row_step = (end - panel) * panel_columns_;
+    for (int64_t r = 0; r < rows_taken_ + blocks_.rows; ++r) {
+      sums_[r] = products_ + std::min(r, rows_taken_ - 1) * row_step;
+    }
+    bool any = false;
+    const int64_t zero = 0;
+    const A* filter =
+        packed_filter_ +
+        (group_ * blocks_.column_blocks + block_) * BlockElements();
+    for (int64_t p = panel; p < end; ++p) {
+      if (!needed_[p]) continue;
+      any = true;
+      const int vectors = static_cast<int>(PanelWidth(p) / kLanes<A>);
+      for (int64_t r = 0; r < rows_taken_;) {
+        Prefetch(panel, end, p, r);
+        int tile = blocks_.rows;
+        while (SmallerTile(tile) >= rows_taken_ - r) tile = SmallerTile(tile);
+        WithTile(tile, vectors, [&](auto rows, auto width) {
+          MultiplyRows<A, rows(), width()>(
+              rows_ + r, &zero, 1, gather_.depth,
+              filter + p * panel_columns_ * gather_.depth,
+              {sums_ + r, (p - panel) * panel_columns_});
+        });
+        r += tile;
+      }
+    }
+    return any;
+  }
+
+  // Columns that the panels [panel, end) have in the filter.
+  int64_t EndColumn(int64_t end) const {
+    return std::min(end * panel_columns_,
+                    gather_.filter_taps * blocks_.columns);
+  }
+
+  // products[row][column] -> transposed[column][row].
+  void TransposeProducts(int64_t panel, int64_t end) {
+    const int64_t row_step = (end - panel) * panel_columns_;
+    const int64_t columns = EndColumn(end) - panel * panel_columns_;
+    for (int64_t r = 0; r < rows_taken_; r += kLanes<A>) {
+      for (int64_t c = 0; c < columns; c += kLanes<A>) {
+        if (!needed_[panel + c / panel_columns_]) continue;
+        TransposeSquare(products_ + r * row_step + c, row_step,
+                        transposed_ + c * blocks_.row_block + r,
+                        blocks_.row_block);
+      }
+    }
+  }
+
+  // Adds the transposed columns of the panels [panel, end): inner taps vary
+  // slowest, so that sums are seldom read soon after they were written.
+  void AddTransposed(int64_t panel, int64_t end) {
+    const int64_t first = panel * panel_columns_;
+    const int64_t last = EndColumn(end);
+    const AxisGeometry& axis = geometry_.axis[inner_];
+    for (int64_t s = 0; s < segments_taken_; ++s) {
+      const Segment& segment = segments_[s];
+      const RunAdder<A> adder(segment.count);
+      for (int64_t k = 0; k < axis.filter; ++k) {
+        const int64_t position =
+            segment.x * axis.stride + k * axis.dilation - first_position_;
+        A* sums = lines_ +
+                  position % axis.stride * blocks_.columns * blocks_.phase +
+                  position / axis.stride;
+        VisitTaps(segment, [&](int64_t tap, int64_t line) {
+          const int64_t q = tap * line_columns_ + k * blocks_.columns;
+          for (int64_t c = std::max<int64_t>(0, first - q);
+               c < std::min(blocks_.columns, last - q); ++c) {
+            adder.AddOne(
+                transposed_ + (q + c - first) * blocks_.row_block + segment.row,
+                sums + line * blocks_.line + c * blocks_.phase);
+          }
+        });
+      }
+    }
+  }
+
+  // Adds the columns of the panels [panel, end) to the lines.
+  void AddRuns(int64_t panel, int64_t end) {
+    const int64_t first = panel * panel_columns_;
+    const int64_t last =
+        std::min(end * panel_columns_, gather_.filter_taps * blocks_.columns);
+    const int64_t row_step = (end - panel) * panel_columns_;
+    const AxisGeometry& axis = geometry_.axis[inner_];
+    const int64_t to_step = axis.stride * blocks_.columns;
+    const RunAdder<A> whole(run_);
+    for (int64_t s = 0; s < segments_taken_; ++s) {
+      const Segment& segment = segments_[s];
+      const A* from = products_ + segment.row * row_step;
+      VisitTaps(segment, [&](int64_t tap, int64_t line) {
+        A* to = lines_ + line * blocks_.line +
+                (segment.x * axis.stride - first_position_) * blocks_.columns;
+        for (int64_t k = 0; k < axis.filter; k += blocks_.run_taps) {
+          const int64_t q = tap * line_columns_ + k * blocks_.columns;
+          const int64_t low = std::max(q, first);
+          const int64_t high = std::min(q + run_, last);
+          if (low >= high) continue;
+          A* run = to + k * axis.dilation * blocks_.columns + low - q;
+          if (high - low == run_) {
+            whole.Add(from + low - first, row_step, segment.count,
+                      blocks_.passes, run, to_step);
+          } else {
+            RunAdder<A>(high - low)
+                .Add(from + low - first, row_step, segment.count,
+                     blocks_.passes, run, to_step);
+          }
+        }
+      });
+    }
+  }
+
+  void StoreLines() {
+    std::array<int64_t, kMaxRank> o = begin_;
+    const int64_t lines = UnitLines();
+    for (int64_t l = 0; l < lines; ++l) {
+      int64_t offset =
+          batch_ * gather_.result.batch +
+          (group_ * gather_.columns + first_channel_) * gather_.result.channel;
+      for (int a = 0; a <= inner_; ++a) {
+        offset += o[a] * gather_.result.axis[a];
+      }
+      const A* sums = lines_ + l * blocks_.line;
+      if (blocks_.transposed) {
+        StoreTransposed(sums, call_.result + offset);
+      } else {
+        StoreLine(sums + reach_ * blocks_.columns, call_.result + offset);
+      }
+      int a = inner_ - 1;
+      while (a >= 0 && ++o[a] == end_[a]) o[a] = begin_[a], --a;
+    }
+  }
+
+  // Positions and channels of a transposed line in turn.
+  void StoreTransposed(const A* sums, T* result) const {
+    const AxisGeometry& axis = geometry_.axis[inner_];
+    const int64_t first = begin_[inner_] + axis.pad_before - first_position_;
+    const int64_t skipped = first % axis.stride;
+    const int64_t phases =
+        (end_[inner_] - begin_[inner_] + skipped + axis.stride - 1) /
+        axis.stride;
+    sums += first / axis.stride;
+    if (gather_.result.channel == 1) {
+      Interleave(sums, blocks_.phase, PhaseColumns(), phases, transposed_);
+      return StoreLine(transposed_ + skipped * blocks_.columns, result);
+    }
+    for (int64_t c = 0; c < columns_; ++c) {
+      Interleave(sums + c * blocks_.phase, blocks_.columns * blocks_.phase,
+                 axis.stride, phases, transposed_);
+      T* to = result + c * gather_.result.channel;
+      for (int64_t p = 0; p < end_[inner_] - begin_[inner_]; ++p) {
+        to[p * gather_.result.axis[inner_]] =
+            FromCompute<T>(geometry_.activation, transposed_[skipped + p]);
+      }
+    }
+  }
+
+  // Sums [position][channel] of a line.
+  void StoreLine(const A* sums, T* result) const {
+    const int64_t positions = end_[inner_] - begin_[inner_];
+    const int64_t step = gather_.result.axis[inner_];
+    if (gather_.result.channel == 1 && step == columns_ &&
+        columns_ == blocks_.columns) {
+      return StoreRun(sums, positions * columns_, result);
+    }
+    if (gather_.result.channel == 1) {
+      for (int64_t p = 0; p < positions; ++p) {
+        StoreRun(sums + p * blocks_.columns, columns_, result + p * step);
+      }
+      return;
+    }
+    for (int64_t c = 0; c < columns_; ++c) {
+      T* to = result + c * gather_.result.channel;
+      for (int64_t p = 0; p < positions; ++p) {
+        to[p * step] =
+            FromCompute<T>(geometry_.activation, sums[p * blocks_.columns + c]);
+      }
+    }
+  }
+
+  void StoreRun(const A* sums, int64_t count, T* result) const {
+    const Activation activation = geometry_.activation;
+    if constexpr (kNative<T>) {
+      if (activation == Activation::kNone) {
+        std::memcpy(static_cast<void*>(result), sums, count * sizeof(T));
+        return;
+      }
+      if (activation == Activation::kRelu) {
+        for (int64_t i = 0; i < count; ++i) {
+          const T z = static_cast<T>(sums[i]);
+          result[i] = z < T(0) ? T(0) : z;
+        }
+        return;
+      }
+    }
+    for (int64_t i = 0; i < count; ++i) {
+      result[i] = FromCompute<T>(activation, sums[i]);
+    }
+  }
+
+  const GatherCall<T>& call_;
+  const Plan& plan_;
+  const ConvTransposeGeometry& geometry_;
+  const Gather& gather_;
+  const TapLanesBlocks& blocks_;
+  const A* packed_filter_;
+  char* scratch_;
+  const int inner_;
+  const int64_t panel_columns_;
+  const int64_t run_;           // columns that add to adjacent sums
+  const int64_t line_columns_;  // columns of one outer tap
+  const int64_t reach_;         // of the innermost axis: its filter's extent
+
+  // The unit at hand: result positions [begin, end).
+  std::array<int64_t, kMaxRank> begin_{}, end_{};
+  int64_t batch_ = 0, group_ = 0, block_ = 0, first_channel_ = 0, columns_ = 0;
+  int64_t first_position_ = 0;  // of a line, counted from the padding's start
+  int64_t rows_taken_ = 0, segments_taken_ = 0;
+  A* lines_ = nullptr;
+  A* products_ = nullptr;
+  A* transposed_ = nullptr;
+  const A** rows_ = nullptr;
+  A** sums_ = nullptr;
+  Segment* segments_ = nullptr;
+  bool* needed_ = nullptr;
+  A* converted_ = nullptr;
+};
+
+template <typename T>
+void PackTapLanes(const GatherCall<T>& call, Compute<T>* packed,
+                  const ParallelFor& parallel_for) {
+  const TapLanes<T> kernel(call, nullptr, nullptr);
+  parallel_for(kernel.PackUnits(), 1 + kernel.PackUnits() / 64,
+               [&](int64_t begin, int64_t end, int) {
+                 for (int64_t unit = begin; unit < end; ++unit) {
+                   kernel.Pack(unit, packed);
+                 }
+               });
+}
+
+template <typename T>
+void RunTapLanes(const GatherCall<T>& call, const Compute<T>* packed_filter,
+                 char* scratch, const ParallelFor& parallel_for) {
+  const TapLanes<T> kernel(call, packed_filter, scratch);
+  parallel_for(call.plan.units, 1, [&](int64_t begin, int64_t end, int worker) {
+    TapLanes<T> own = kernel;
+    for (int64_t unit = begin; unit < end; ++unit) own.RunUnit(unit, worker);
+  });
+}
+
+#endif  // CONV_TRANSPOSE_ND_KERNELS_CPU_TAP_LANES_INL_H_

@@ -62,6 +62,13 @@ struct AxisGeometry {
   int64_t dilation = 1;
   int64_t pad_before = 0;
   int64_t pad_after = 0;
+
+  bool operator==(const AxisGeometry& other) const {
+    return input == other.input && filter == other.filter &&
+           output == other.output && stride == other.stride &&
+           dilation == other.dilation && pad_before == other.pad_before &&
+           pad_after == other.pad_after;
+  }
 };
 
 struct ConvTransposeGeometry {
@@ -80,6 +87,14 @@ struct ConvTransposeGeometry {
   Dims InputDims() const;
   Dims FilterDims() const;
   Dims OutputDims() const;
+
+  bool operator==(const ConvTransposeGeometry& other) const {
+    return rank == other.rank && batch == other.batch &&
+           in_channels == other.in_channels &&
+           out_channels == other.out_channels && groups == other.groups &&
+           axis == other.axis && data_format == other.data_format &&
+           activation == other.activation && has_bias == other.has_bias;
+  }
 };
 
 // Which of the three operations a geometry is resolved for: it decides what is

@@ -89,10 +89,13 @@ constexpr double kPixelLanesRate = 1.1;
 constexpr double kPixelTilesRate = 1.4;
 constexpr double kWinogradRate = 2.0;
 constexpr int64_t kWinogradDepth = 16;
-// Cycles per weight to pack a filter: into a level-2 cache, a level-3 cache,
-// and memory.
-double PackCycles(double weights) {
+// Cycles per weight to pack a filter, or to read one that is packed: in a
+// level-2 cache, a level-3 cache, and memory.
+double PackCycles(const Plan& plan, double weights) {
   const double bytes = 4 * weights;
+  if (plan.filter_is_packed) {
+    return bytes <= (1 << 20) ? 0.0 : (bytes <= (12 << 20) ? 0.1 : 0.6);
+  }
   return bytes <= (1 << 20) ? 0.4 : (bytes <= (12 << 20) ? 0.8 : 2.3);
 }
 
@@ -107,7 +110,7 @@ double ChannelLanesCost(const Plan& plan) {
   const double filter = static_cast<double>(gather.filter_taps) * gather.depth *
                         columns * plan.geometry.groups;
   double cycles = products / kChannelLanesRate;
-  cycles += filter * PackCycles(filter);
+  cycles += filter * PackCycles(plan, filter);
   // Rows that have to be gathered, for each block of panels; elements that have
   // to be scattered.
   const double source_reads = plan.multiply_adds / gather.columns;
@@ -159,7 +162,7 @@ double PixelLanesCost(const Plan& plan) {
   cycles += result * (1.0 + 0.1 * PhaseTaps(plan));
   // Runs of fewer channels than the result has visit its cache lines again.
   if (blocks.columns < gather.columns) cycles += result * 8.0;
-  if (blocks.copy_filter) {
+  if (blocks.copy_filter && !plan.filter_is_packed) {
     cycles += 4.0 * static_cast<double>(gather.filter_taps) *
               blocks.filter_tap_stride;
   }
@@ -225,7 +228,9 @@ double TapLanesCost(const Plan& plan) {
   cycles += results * (gather.result.channel != 1 ? 2.0 : 1.0);
   const double filter = static_cast<double>(geometry.groups) *
                         blocks.column_blocks * taps * gather.depth;
-  return cycles + filter * (gather.columns < lanes ? 1.0 : PackCycles(filter));
+  return cycles + filter * (gather.columns < lanes && !plan.filter_is_packed
+                                ? 1.0
+                                : PackCycles(plan, filter));
 }
 
 double WinogradCost(const Plan& plan) {
@@ -255,7 +260,7 @@ double WinogradCost(const Plan& plan) {
   // The transforms, per vector and component.
   cycles += (sources + results) * 5.0;
   // Transforming the filter: as packing it, per transformed weight.
-  cycles += filter * 1.3 * PackCycles(filter);
+  cycles += filter * 1.3 * PackCycles(plan, filter);
   // Chosen only where it clearly pays: its error is larger than that of direct
   // sums.
   return cycles * 1.1;
@@ -436,8 +441,10 @@ const char* KernelFamilyName(KernelFamily family) {
 }
 
 Plan MakePlan(Operation operation, const ConvTransposeGeometry& geometry,
-              DType dtype, const TargetInfo& target, KernelFamily wanted) {
+              DType dtype, const TargetInfo& target, KernelFamily wanted,
+              bool filter_is_packed) {
   Plan plan;
+  plan.filter_is_packed = filter_is_packed;
   plan.operation = operation;
   plan.dtype = dtype;
   plan.target = target;

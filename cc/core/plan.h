@@ -253,6 +253,8 @@ struct Plan {
   DType dtype = DType::kFloat;
   TargetInfo target;
   ConvTransposeGeometry geometry;
+  // Packing the filter costs a call nothing: it is done once for many.
+  bool filter_is_packed = false;
   KernelFamily family = KernelFamily::kNone;
   Gather gather;
   ChannelLanesBlocks channel_lanes;
@@ -291,9 +293,11 @@ inline constexpr int64_t kMaxPlannedFilter = int64_t{1} << 47;
 // geometry: with a filter of at most kMaxPlannedFilter elements, as one that
 // exists has. wanted: the family to use where it can run this call; kNone lets
 // the estimated cost decide. For tests, which force each family in turn.
+// filter_is_packed: by PackFilter, before the calls that the plan is for.
 Plan MakePlan(Operation operation, const ConvTransposeGeometry& geometry,
               DType dtype, const TargetInfo& target,
-              KernelFamily wanted = KernelFamily::kNone);
+              KernelFamily wanted = KernelFamily::kNone,
+              bool filter_is_packed = false);
 
 }  // namespace conv_transpose_nd
 

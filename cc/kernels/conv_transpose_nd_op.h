@@ -180,7 +180,8 @@ class ConvTransposeNDKernel : public tensorflow::OpKernel {
         key,
         [&](Plan* made) {
           return Device::MakePlan(context, operation, geometry,
-                                  attributes_.dtype, variant, made);
+                                  attributes_.dtype, variant,
+                                  filter_is_constant_, made);
         },
         &plan));
     return plan;

@@ -31,8 +31,9 @@ struct CpuDevice {
 
   static absl::Status MakePlan(OpKernelContext*, Operation operation,
                                const ConvTransposeGeometry& geometry,
-                               DType dtype, int64_t, Plan* plan) {
-    *plan = PlanFor(operation, geometry, dtype);
+                               DType dtype, int64_t, bool filter_is_constant,
+                               Plan* plan) {
+    *plan = PlanFor(operation, geometry, dtype, filter_is_constant);
     return absl::OkStatus();
   }
 

@@ -65,7 +65,8 @@ struct GpuDevice {
 
   static absl::Status MakePlan(OpKernelContext* context, Operation operation,
                                const ConvTransposeGeometry& geometry,
-                               DType dtype, int64_t variant, Plan* plan) {
+                               DType dtype, int64_t variant,
+                               bool /*filter_is_constant*/, Plan* plan) {
     gpu::Stream stream = nullptr;
     TF_RETURN_IF_ERROR(StreamOf(context, &stream));
     TF_RETURN_IF_ERROR(ToTensorFlow(gpu::GetLauncher(&plan->launcher)));

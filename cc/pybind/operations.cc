@@ -103,8 +103,9 @@ py::array ConvTranspose(const Arguments& arguments,
                                &geometry));
   operands.input = input.data();
   operands.filter = filter.data();
-  return Execute(PlanFor(Operation::kConvTranspose, geometry, dtype), operands,
-                 geometry.OutputDims(), input.dtype(), num_threads, reference);
+  return Execute(*SharedPlanFor(Operation::kConvTranspose, geometry, dtype),
+                 operands, geometry.OutputDims(), input.dtype(), num_threads,
+                 reference);
 }
 
 py::array InputGrad(const Arguments& arguments,
@@ -127,9 +128,9 @@ py::array InputGrad(const Arguments& arguments,
   Operands operands;
   operands.output_grad = output_grad.data();
   operands.filter = filter.data();
-  return Execute(PlanFor(Operation::kInputGrad, geometry, dtype), operands,
-                 geometry.InputDims(), output_grad.dtype(), num_threads,
-                 reference);
+  return Execute(*SharedPlanFor(Operation::kInputGrad, geometry, dtype),
+                 operands, geometry.InputDims(), output_grad.dtype(),
+                 num_threads, reference);
 }
 
 py::array FilterGrad(const Arguments& arguments,
@@ -154,8 +155,9 @@ py::array FilterGrad(const Arguments& arguments,
   Operands operands;
   operands.input = input.data();
   operands.output_grad = output_grad.data();
-  return Execute(PlanFor(Operation::kFilterGrad, geometry, dtype), operands,
-                 geometry.FilterDims(), input.dtype(), num_threads, reference);
+  return Execute(*SharedPlanFor(Operation::kFilterGrad, geometry, dtype),
+                 operands, geometry.FilterDims(), input.dtype(), num_threads,
+                 reference);
 }
 
 }  // namespace conv_transpose_nd

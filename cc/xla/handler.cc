@@ -5,7 +5,6 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdlib>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -21,36 +20,6 @@ namespace conv_transpose_nd {
 namespace {
 
 namespace ffi = xla::ffi;
-
-// Plans of this process by encoded call. A compiled program repeats the same
-// few; the bound is for those who compile without end.
-class PlanCache {
- public:
-  std::shared_ptr<const Plan> Get(const std::vector<int64_t>& key,
-                                  const Call& call) {
-    {
-      std::lock_guard<std::mutex> lock(mutex_);
-      const auto found = plans_.find(key);
-      if (found != plans_.end()) return found->second;
-    }
-    auto plan = std::make_shared<const Plan>(
-        PlanFor(call.operation, call.geometry, call.dtype));
-    std::lock_guard<std::mutex> lock(mutex_);
-    if (plans_.size() >= kMaxPlans) plans_.clear();
-    plans_[key] = plan;
-    return plan;
-  }
-
- private:
-  static constexpr size_t kMaxPlans = 256;
-  std::mutex mutex_;
-  std::map<std::vector<int64_t>, std::shared_ptr<const Plan>> plans_;
-};
-
-PlanCache& Plans() {
-  static PlanCache* const plans = new PlanCache;
-  return *plans;
-}
 
 // One parallel loop. The calling thread works, too, and waits for blocks that
 // were begun, never for a task that was only queued: it may itself hold the
@@ -194,7 +163,7 @@ ffi::Error Execute(ffi::RemainingArgs arguments,
   }
   if (bytes == 0) return ffi::Error::Success();
   operands.result = result->untyped_data();
-  const auto plan = Plans().Get({encoded.begin(), encoded.end()}, call);
+  const auto plan = SharedPlanFor(call.operation, call.geometry, call.dtype);
   const ParallelFor threads = Threads(pool);
   // XLA on the CPU hands out no scratch memory at run time, and how much it
   // takes depends on the number of threads.

@@ -4,6 +4,7 @@
 #ifndef CONV_TRANSPOSE_ND_KERNELS_CPU_CONV_TRANSPOSE_H_
 #define CONV_TRANSPOSE_ND_KERNELS_CPU_CONV_TRANSPOSE_H_
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -29,7 +30,12 @@ struct Operands {
 // MakePlan for the target in use. Writes one line per plan to stderr with
 // CONV_TRANSPOSE_ND_LOG=plan.
 Plan PlanFor(Operation operation, const ConvTransposeGeometry& geometry,
-             DType dtype);
+             DType dtype, bool filter_is_packed = false);
+
+// The same, made once for calls that repeat: a few hundred are kept.
+std::shared_ptr<const Plan> SharedPlanFor(Operation operation,
+                                          const ConvTransposeGeometry& geometry,
+                                          DType dtype);
 
 // The family that PlanFor asks MakePlan for, process-wide; kNone, the default,
 // leaves the choice to the estimated cost. For tests.

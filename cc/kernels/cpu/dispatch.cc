@@ -1,8 +1,11 @@
 // Picks the instruction set at run time. Step 5 of the path of a call.
+#include <array>
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
+#include <mutex>
 
 #include "cc/kernels/cpu/conv_transpose.h"
 #include "cc/kernels/cpu/target.h"
@@ -72,15 +75,85 @@ bool LogPlans() {
   return log;
 }
 
+// Plans by call, the latest ones: making one takes as long as a tiny call.
+class PlanCache {
+ public:
+  std::shared_ptr<const Plan> Get(Operation operation,
+                                  const ConvTransposeGeometry& geometry,
+                                  DType dtype) {
+    const Key key{operation, dtype, forced_family.load(), &ChosenTarget(),
+                  geometry};
+    const size_t slot = key.Hash() % kPlans;
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      if (plans_[slot] != nullptr && keys_[slot] == key) return plans_[slot];
+    }
+    auto plan =
+        std::make_shared<const Plan>(PlanFor(operation, geometry, dtype));
+    std::lock_guard<std::mutex> lock(mutex_);
+    keys_[slot] = key;
+    plans_[slot] = plan;
+    return plan;
+  }
+
+ private:
+  struct Key {
+    Operation operation{};
+    DType dtype{};
+    KernelFamily family{};
+    const TargetInfo* target = nullptr;
+    ConvTransposeGeometry geometry;
+
+    bool operator==(const Key& other) const {
+      return operation == other.operation && dtype == other.dtype &&
+             family == other.family && target == other.target &&
+             geometry == other.geometry;
+    }
+    size_t Hash() const {
+      uint64_t hash =
+          static_cast<uint64_t>(operation) * 8 + static_cast<uint64_t>(dtype);
+      const auto mix = [&](int64_t value) {
+        hash = (hash ^ static_cast<uint64_t>(value)) * 0x9e3779b97f4a7c15u;
+        hash ^= hash >> 32;
+      };
+      mix(geometry.batch);
+      mix(geometry.in_channels);
+      mix(geometry.out_channels);
+      for (int a = 0; a < geometry.rank; ++a) {
+        mix(geometry.axis[a].input);
+        mix(geometry.axis[a].filter);
+        mix(geometry.axis[a].output);
+      }
+      return hash;
+    }
+  };
+
+  static constexpr size_t kPlans = 256;
+  std::mutex mutex_;
+  std::array<Key, kPlans> keys_;
+  std::array<std::shared_ptr<const Plan>, kPlans> plans_;
+};
+
+PlanCache& Plans() {
+  static PlanCache* const plans = new PlanCache;
+  return *plans;
+}
+
 }  // namespace
 
 Plan PlanFor(Operation operation, const ConvTransposeGeometry& geometry,
-             DType dtype) {
+             DType dtype, bool filter_is_packed) {
   Plan plan = MakePlan(operation, geometry, dtype, ChosenTarget(),
-                       forced_family.load());
+                       forced_family.load(), filter_is_packed);
   if (LogPlans())
     std::fprintf(stderr, "conv_transpose_nd: %s\n", plan.ToString().c_str());
   return plan;
+}
+
+std::shared_ptr<const Plan> SharedPlanFor(Operation operation,
+                                          const ConvTransposeGeometry& geometry,
+                                          DType dtype) {
+  return Plans().Get(operation, geometry, dtype);
 }
 
 void ForceFamily(KernelFamily family) { forced_family.store(family); }

@@ -110,6 +110,9 @@ double ChannelLanesCost(const Plan& plan) {
   const double filter = static_cast<double>(gather.filter_taps) * gather.depth *
                         columns * plan.geometry.groups;
   double cycles = products / kChannelLanesRate;
+  if (!RowsAlongBatch(plan)) {
+    cycles *= BorderWaste(plan, plan.target.registers >= 32 ? 12 : 6);
+  }
   cycles += filter * PackCycles(plan, filter);
   // Rows that have to be gathered, for each block of panels; elements that have
   // to be scattered.

@@ -266,6 +266,10 @@ struct Plan {
   // operand would spread to its neighbours.
   std::shared_ptr<const Plan> exact;
   PositionsBlocks positions;
+  // Rows run along the batch before the innermost axis: where lines are short,
+  // the rows of a tile then lose the same taps to the border, and none is
+  // multiplied by zeros.
+  bool batch_inner = false;
   int64_t phases = 1;  // product over the axes
   // Some result positions have no tap: they are filled before the kernel runs.
   bool fill_first = false;

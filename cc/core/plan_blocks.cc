@@ -194,9 +194,44 @@ int64_t MergeableTaps(const Gather& gather, int inner) {
   return static_cast<int64_t>(taps.size());
 }
 
+// Multiply-adds with the taps beyond the border, per multiply-add without, of
+// tiles whose rows run along the innermost axis: a tile takes what any of its
+// rows needs, and those of a short line lie on several.
+double BorderWaste(const Plan& plan, int64_t tile_rows) {
+  double waste = 1;
+  int64_t line = 1;
+  for (int a = plan.geometry.rank - 1; a >= 0 && line < tile_rows; --a) {
+    const AxisPhases& axis = plan.gather.axis[a];
+    double all = 0, inside = 0;
+    for (const Phase& phase : axis.phases) {
+      for (const Tap& tap : phase.taps) {
+        const int64_t step = axis.source_step;
+        const int64_t first =
+            std::max<int64_t>(0, CeilDiv(-tap.source_offset, step));
+        const int64_t last = std::min(
+            phase.count, CeilDiv(axis.source_length - tap.source_offset, step));
+        all += static_cast<double>(phase.count);
+        inside += static_cast<double>(std::max<int64_t>(0, last - first));
+      }
+    }
+    // Longer lines have tiles that lie inside.
+    line *= std::max<int64_t>(1, MaxCount(axis));
+    const double share = std::min(1.0, 1.5 * tile_rows / line);
+    waste *= 1 + share * (all / std::max(inside, 1.0) - 1);
+  }
+  return waste;
+}
+
+bool RowsAlongBatch(const Plan& plan) {
+  const int tile_rows = TileRows(plan);
+  return 2 * plan.geometry.batch >= tile_rows &&
+         BorderWaste(plan, tile_rows) > 1.1;
+}
+
 void PlanChannelLanes(Plan* plan) {
   const Gather& gather = plan->gather;
   ChannelLanesBlocks& blocks = plan->channel_lanes;
+  plan->batch_inner = RowsAlongBatch(*plan);
   const int64_t element = AccumulatorBytes(plan->dtype);
   const int64_t lanes = Lanes(*plan);
   blocks.vectors = gather.columns > lanes ? 2 : 1;

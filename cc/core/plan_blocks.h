@@ -46,6 +46,12 @@ int64_t MaxCount(const AxisPhases& axis);
 int64_t PhaseRows(const Plan& plan);
 int64_t PhaseTaps(const Plan& plan);
 
+// Multiply-adds that tiles of so many rows along the innermost axis take, per
+// one that lands inside; whether rows along the batch, which take none beyond,
+// fill tiles instead.
+double BorderWaste(const Plan& plan, int64_t tile_rows);
+bool RowsAlongBatch(const Plan& plan);
+
 // Each fills its part of the plan, units, shared_bytes and scratch_bytes.
 void PlanChannelLanes(Plan* plan);
 void PlanCopiedRows(Plan* plan);

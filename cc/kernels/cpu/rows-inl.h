@@ -1,6 +1,7 @@
 // Rows of a gather: consecutive result positions of one phase, in tiles, and
-// where each tap reads the source for them. Shared by the families whose tiles
-// run over positions of any axis.
+// where each tap reads the source for them. They run along the innermost axis
+// first, or along the batch: see Plan::batch_inner. Shared by the families
+// whose tiles run over positions of any axis.
 #ifndef CONV_TRANSPOSE_ND_KERNELS_CPU_ROWS_INL_H_
 #define CONV_TRANSPOSE_ND_KERNELS_CPU_ROWS_INL_H_
 
@@ -9,7 +10,10 @@ inline constexpr int kMaxTileRows = 64;
 class RowTiles {
  public:
   explicit RowTiles(const Plan& plan)
-      : plan_(plan), gather_(plan.gather), inner_(plan.geometry.rank - 1) {}
+      : plan_(plan),
+        gather_(plan.gather),
+        inner_(plan.geometry.rank - 1),
+        batch_inner_(plan.batch_inner) {}
 
   int64_t rows() const { return rows_; }
   // Taps of the phase, and of those the ones that the tile at hand can reach:
@@ -35,11 +39,15 @@ class RowTiles {
   // The next tile starts at `row`: one division per axis here, none while
   // tiles follow each other.
   void Seek(int64_t row) {
+    if (batch_inner_) {
+      next_.batch = row % plan_.geometry.batch;
+      row /= plan_.geometry.batch;
+    }
     for (int a = inner_; a >= 0; --a) {
       next_.j[a] = row % phase_[a]->count;
       row /= phase_[a]->count;
     }
-    next_.batch = row;
+    if (!batch_inner_) next_.batch = row;
     next_.phase = phase_;
   }
 
@@ -49,16 +57,19 @@ class RowTiles {
     count_ = static_cast<int>(count);
     runs_ = 0;
     touched_border_ = false;
-    const int64_t step =
-        gather_.axis[inner_].result_step * gather_.result.axis[inner_];
+    const int64_t step = batch_inner_ ? gather_.result.batch
+                                      : gather_.axis[inner_].result_step *
+                                            gather_.result.axis[inner_];
     for (int r = 0; r < count_;) {
       Run& run = run_[runs_++];
       run.first = next_;
       run.begin = r;
-      const int64_t left = phase_[inner_]->count - next_.j[inner_];
+      const int64_t left = batch_inner_
+                               ? plan_.geometry.batch - next_.batch
+                               : phase_[inner_]->count - next_.j[inner_];
       run.end = r + static_cast<int>(std::min<int64_t>(count_ - r, left));
       int64_t offset = next_.ResultOffset(plan_);
-      next_.j[inner_] += run.end - r - 1;
+      (batch_inner_ ? next_.batch : next_.j[inner_]) += run.end - r - 1;
       for (; r < run.end; ++r, offset += step) result_offset_[r] = offset;
       Advance();
     }
@@ -71,7 +82,7 @@ class RowTiles {
     const Run* run = run_;
     while (run->end <= row) ++run;
     Position position = run->first;
-    position.j[inner_] += row - run->begin;
+    (batch_inner_ ? position.batch : position.j[inner_]) += row - run->begin;
     return position;
   }
 
@@ -82,7 +93,7 @@ class RowTiles {
     const std::vector<Tap>& taps = phase_[inner_]->taps;
     for (int i = 0; i < runs_; ++i) {
       const int64_t first = run_[i].first.j[inner_];
-      const int64_t last = first + run_[i].end - run_[i].begin - 1;
+      const int64_t last = first + Along(run_[i]);
       if (first * axis.source_step + taps.front().source_offset < 0 ||
           last * axis.source_step + taps.back().source_offset >=
               axis.source_length) {
@@ -137,7 +148,7 @@ class RowTiles {
       int64_t first = run_[0].first.j[a], last = first;
       for (int i = 0; i < runs_; ++i) {
         const int64_t j = run_[i].first.j[a];
-        const int64_t more = a == inner_ ? run_[i].end - run_[i].begin - 1 : 0;
+        const int64_t more = a == inner_ ? Along(run_[i]) : 0;
         first = std::min(first, j);
         last = std::max(last, j + more);
       }
@@ -146,10 +157,19 @@ class RowTiles {
     }
   }
 
+  // Steps along the innermost axis from the first row of a run to its last.
+  int64_t Along(const Run& run) const {
+    return batch_inner_ ? 0 : run.end - run.begin - 1;
+  }
+
   void Advance() {
+    if (batch_inner_) {
+      if (++next_.batch < plan_.geometry.batch) return;
+      next_.batch = 0;
+    }
     int a = inner_;
     while (a >= 0 && ++next_.j[a] == phase_[a]->count) next_.j[a--] = 0;
-    if (a < 0) ++next_.batch;
+    if (a < 0 && !batch_inner_) ++next_.batch;
   }
 
   // Source offsets of the rows of one run; false where all are outside.
@@ -157,8 +177,10 @@ class RowTiles {
                      int64_t* offsets) {
     const AxisPhases& axis = gather_.axis[inner_];
     int64_t i = run.first.j[inner_] * axis.source_step + tap.source_offset;
-    const int64_t last = i + (run.end - run.begin - 1) * axis.source_step;
-    const int64_t step = axis.source_step * gather_.source.axis[inner_];
+    const int64_t last = i + Along(run) * axis.source_step;
+    const int64_t step = batch_inner_
+                             ? gather_.source.batch
+                             : axis.source_step * gather_.source.axis[inner_];
     int64_t offset = line_offset + i * gather_.source.axis[inner_];
     if (line_offset >= 0 && i >= 0 && last < axis.source_length) {
       for (int r = run.begin; r < run.end; ++r, offset += step) {
@@ -168,8 +190,9 @@ class RowTiles {
     }
     touched_border_ = true;
     bool any = false;
+    const int64_t source_step = batch_inner_ ? 0 : axis.source_step;
     for (int r = run.begin; r < run.end;
-         ++r, i += axis.source_step, offset += step) {
+         ++r, i += source_step, offset += step) {
       const bool inside = line_offset >= 0 && i >= 0 && i < axis.source_length;
       any |= inside;
       offsets[r] = inside ? offset : -1;
@@ -204,6 +227,7 @@ class RowTiles {
   const Plan& plan_;
   const Gather& gather_;
   const int inner_;
+  const bool batch_inner_;  // neighbouring rows are of neighbouring batches
   std::array<const Phase*, kMaxRank> phase_{};
   int64_t rows_ = 0, phase_taps_ = 0;
   Position next_;

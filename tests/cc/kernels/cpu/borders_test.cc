@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "cc/core/plan.h"
+#include "cc/kernels/cpu/conv_transpose.h"
 #include "tests/cc/testing/request.h"
 #include "tests/cc/testing/run.h"
 
@@ -53,6 +55,24 @@ void CheckSprinkled(const Request& request, DType dtype,
                count);
     }
     testing::CheckOperation(operation, dtype, geometry, values);
+  }
+}
+
+// Short lines of many batches: rows run along the batch, and a tile may end
+// in the midst of one.
+TEST_P(BordersTest, ShortLinesOfManyBatches) {
+  Random random(101 + static_cast<int>(GetParam()));
+  for (int64_t batch : {7, 13, 26}) {
+    Request request = SimpleRequest({batch, 3, 4, 5}, {5, 4, 17, 5}, {batch, 3, 4, 17}, 1);
+    request.attributes.padding = Padding::kSame;
+    const ConvTransposeGeometry geometry =
+        testing::GeometryOf(Operation::kConvTranspose, request);
+    const Plan plan = MakePlan(Operation::kConvTranspose, geometry, GetParam(),
+                               ChosenTarget(), KernelFamily::kChannelLanes);
+    EXPECT_TRUE(plan.batch_inner) << plan.ToString();
+    for (const char* operands : {"", "f", "ig", "ifg"}) {
+      CheckSprinkled(request, GetParam(), operands, 2, &random);
+    }
   }
 }
 

@@ -63,7 +63,8 @@ void CheckSprinkled(const Request& request, DType dtype,
 TEST_P(BordersTest, ShortLinesOfManyBatches) {
   Random random(101 + static_cast<int>(GetParam()));
   for (int64_t batch : {7, 13, 26}) {
-    Request request = SimpleRequest({batch, 3, 4, 5}, {5, 4, 17, 5}, {batch, 3, 4, 17}, 1);
+    Request request =
+        SimpleRequest({batch, 3, 4, 5}, {5, 4, 17, 5}, {batch, 3, 4, 17}, 1);
     request.attributes.padding = Padding::kSame;
     const ConvTransposeGeometry geometry =
         testing::GeometryOf(Operation::kConvTranspose, request);

@@ -18,7 +18,15 @@ import oracle
 from conv_transpose_nd import core
 
 DTYPES = ["float16", "bfloat16", "float32", "float64"]
-FAMILIES = ["channel_lanes", "pixel_lanes", "pixel_tiles", "tap_lanes", "winograd", "channelwise", "positions"]
+FAMILIES = [
+    "channel_lanes",
+    "pixel_lanes",
+    "pixel_tiles",
+    "tap_lanes",
+    "winograd",
+    "channelwise",
+    "positions",
+]
 # 4 x 4 taps at stride 2: phases of 2 x 2, which minimal filtering takes too. One group per channel
 # for the depthwise family.
 INPUT, FILTER, STRIDE = [2, 13, 15, 32], [4, 4, 32, 32], 2

@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 
 from conv_transpose_nd import core
 
-FAMILIES = [None, "channel_lanes", "pixel_lanes", "pixel_tiles", "tap_lanes", "winograd", "channelwise"]
+FAMILIES = [
+    None,
+    "channel_lanes",
+    "pixel_lanes",
+    "pixel_tiles",
+    "tap_lanes",
+    "winograd",
+    "channelwise",
+    "copied_rows",
+]
 
 
 @dataclasses.dataclass

@@ -264,6 +264,11 @@ double WinogradCost(const Plan& plan) {
   cycles += (sources + results) * 5.0;
   // Transforming the filter: as packing it, per transformed weight.
   cycles += filter * 1.3 * PackCycles(plan, filter);
+  // Columns that fill no whole tile take the way through a buffer.
+  if (gather.columns % (blocks.vectors * lanes) != 0) {
+    cycles += PhaseRows(plan) * static_cast<double>(plan.phases) *
+              gather.columns * 0.9;
+  }
   // Chosen only where it clearly pays: its error is larger than that of direct
   // sums.
   return cycles * 1.1;

@@ -27,6 +27,7 @@ class PositionRows {
         panel_step_(blocks_.chunk * width_ + kLanes<A>),
         step_(geometry_.axis[inner_].stride * output_.axis[inner_]),
         merges_(blocks_.all_taps && output_.channel == 1 &&
+                output_.axis[inner_] == geometry_.group_out_channels() &&
                 geometry_.axis[inner_].dilation == 1),
         output_end_(NumElements(geometry_.OutputDims())) {}
 

@@ -79,6 +79,21 @@ TEST(GradientsTest, GroupsAndChannelsFirst) {
   CheckGradients(request);
 }
 
+// Channels first, over one position: channels are adjacent there, too, and the
+// taps beside each other are not.
+TEST(GradientsTest, ChannelsFirstOfOnePosition) {
+  Request request = SimpleRequest({2, 8, 1}, {2, 3, 8}, {2, 3, 1}, 1);
+  request.attributes.data_format = DataFormat::kChannelsFirst;
+  request.attributes.strides = {1, 1, 3};
+  for (Padding padding : {Padding::kSame, Padding::kSameLower}) {
+    request.attributes.padding = padding;
+    CheckGradients(request);
+  }
+  request.shapes.filter = {4, 3, 8};
+  request.attributes.strides = {1, 1, 1};
+  CheckGradients(request);
+}
+
 TEST(GradientsTest, NothingContributes) {
   Request no_batch = SimpleRequest({0, 4, 3}, {3, 2, 3}, {0, 4, 2}, 1);
   no_batch.attributes.padding = Padding::kSame;

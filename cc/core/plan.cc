@@ -285,7 +285,8 @@ double CopiedRowsCost(const Plan& plan) {
   const int64_t lanes = Lanes(plan);
   const int64_t columns = plan.geometry.in_channels;
   const double depth =
-      static_cast<double>(NumElements(plan.geometry.FilterDims()) / columns);
+      static_cast<double>(NumElements(plan.geometry.FilterDims())) /
+      static_cast<double>(columns);
   const int64_t positions = NumElements(plan.geometry.InputDims()) / columns;
   const double chunks = CeilDiv(positions, blocks.chunk);
   const double rows = RoundUp(positions, 2);

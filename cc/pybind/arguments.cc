@@ -103,9 +103,9 @@ Dims ReadShape(const char* name, const py::object& argument) {
     Invalid(std::string(name) + " must hold integers below 2^63, got " +
             std::string(py::str(argument)));
   }
-  const auto values =
-      py::array_t<int64_t, py::array::c_style | py::array::forcecast>::ensure(
-          shape);
+  using Integers =
+      py::array_t<int64_t, py::array::c_style | py::array::forcecast>;
+  const Integers values = Integers::ensure(shape);
   return Dims(values.data(), values.data() + values.size());
 }
 

@@ -254,15 +254,21 @@ def test_an_interrupted_command_says_so(number: int, code: int) -> None:
         env=child_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
+        # A shell starts what runs in the background with SIGINT ignored, which children inherit.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
-    assert process.stdout.readline() == b"running\n"
-    if number == signal.SIGPIPE:
+    try:
+        assert process.stdout.readline() == b"running\n"
+        if number == signal.SIGPIPE:
+            process.stdout.close()
+        else:
+            process.send_signal(number)
+        assert process.wait(timeout=60) == code
+    finally:
+        process.kill()
+        process.wait()
         process.stdout.close()
-    else:
-        process.send_signal(number)
-    assert process.wait(timeout=60) == code
-    process.stdout.close()
 
 
 def test_demo_names_the_missing_packages(

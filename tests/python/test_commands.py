@@ -68,6 +68,8 @@ NOT_RUN = {
     r"pip install .*\[\w+\].*": "needs the package on an index",
     "pre-commit install": "changes the hooks of the repository; it runs what make lint does",
     r"python scripts/release\.py .*": "needs environments of several TensorFlow versions",
+    "cmake --build build/dev --target conv_transpose_nd_gpu": "compiles the device code once more; "
+    "gpu_c_api_test is built from the same sources",
     r"python scripts/gpu_check\.py .*": "needs a GPU",
     r"python scripts/gpu[\w/]*\.py.*": "needs a GPU",
     r"LD_LIBRARY_PATH=\S+ python scripts/gpu_check\.py --emulated.*": "needs PyTorch, which is no "

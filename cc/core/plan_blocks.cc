@@ -582,6 +582,15 @@ void PlanChannelwise(Plan* plan) {
 
 namespace {
 
+// Elements from one register tile's copy of a chunk to the next one's. Each row
+// is written as whole vectors that would hold all rows of the tile, so that the
+// last row of the last position reaches beyond it: not into what follows, which
+// may have been written before.
+int64_t LeftStep(const PositionsBlocks& blocks, int64_t lanes) {
+  const int64_t beyond = blocks.rows - 1 + lanes - 1;
+  return RoundUp(blocks.chunk * blocks.rows + beyond, 16);
+}
+
 // Multiply-adds that a register tile of the filter gradient spends per position
 // on `rows` rows, beyond whole tiles: the next larger compiled tile.
 int64_t PaddedRows(int64_t rows, int64_t tile_rows) {
@@ -640,8 +649,7 @@ void PlanPositions(Plan* plan, bool exact) {
   const int64_t row_blocks =
       CeilDiv(rows, std::max<int64_t>(fitting, blocks.rows));
   blocks.row_block = RoundUp(CeilDiv(rows, row_blocks), blocks.rows);
-  // Copies write up to two vectors more than a register tile's rows.
-  blocks.left_step = RoundUp(blocks.chunk * blocks.rows + 2 * lanes, 16);
+  blocks.left_step = LeftStep(blocks, lanes);
   blocks.runs =
       blocks.all_taps ? blocks.row_block : blocks.row_block / blocks.rows;
   blocks.tiles = blocks.channelwise
@@ -709,7 +717,7 @@ void PlanCopiedRows(Plan* plan) {
   const int64_t depth_blocks =
       CeilDiv(depth, few ? kPositionBlock / 4 : kPositionBlock);
   blocks.row_block = RoundUp(CeilDiv(depth, depth_blocks), blocks.rows);
-  blocks.left_step = RoundUp(blocks.chunk * blocks.rows + 2 * lanes, 16);
+  blocks.left_step = LeftStep(blocks, lanes);
   blocks.runs = blocks.row_block;
   // Few positions leave the columns to share out.
   const int64_t chunks = CeilDiv(positions, blocks.chunk);

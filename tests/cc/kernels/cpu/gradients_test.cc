@@ -63,6 +63,19 @@ TEST(GradientsTest, TapsThatNeverLand) {
   CheckGradients(request);
 }
 
+// One out_channel: the rows of a register tile are as many taps that lie apart,
+// in every number of tiles and positions.
+TEST(GradientsTest, TapsThatLieApart) {
+  for (int64_t taps : {5, 9, 13, 25}) {
+    for (int64_t length : {3, 8, 9, 12, 13}) {
+      Request request = SimpleRequest({2, length, 17}, {taps, 1, 17}, {}, 8);
+      request.attributes.dilations = {1, 4, 1};
+      request.shapes.output = {2, 8 * (length - 1) + 4 * (taps - 1) + 5, 1};
+      CheckGradients(request, taps);
+    }
+  }
+}
+
 TEST(GradientsTest, GroupsAndChannelsFirst) {
   Request request = SimpleRequest({2, 12, 5, 6}, {3, 2, 3, 12}, {}, 1);
   request.attributes.groups = 4;

@@ -14,24 +14,12 @@
 
 namespace conv_transpose_nd {
 
-inline int64_t ItemBytes(DType dtype) {
-  switch (dtype) {
-    case DType::kHalf:
-    case DType::kBFloat16:
-      return 2;
-    case DType::kDouble:
-      return 8;
-    default:
-      return 4;
-  }
-}
-
 // Every operand read once, the result written once.
 inline int64_t OperandBytes(const Plan& plan) {
   return (NumElements(plan.geometry.InputDims()) +
           NumElements(plan.geometry.FilterDims()) +
           NumElements(plan.geometry.OutputDims())) *
-         ItemBytes(plan.dtype);
+         SizeOf(plan.dtype);
 }
 
 // The profiler splits metadata at commas, but not between quotes.

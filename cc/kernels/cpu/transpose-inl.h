@@ -21,28 +21,34 @@ inline Vec<A> Zip(Vec<A> a, Vec<A> b, std::index_sequence<kLane...>) {
 #endif
 }
 
+// Elements of all rows in turn: first those of lane 0. Pairing row i with row i
+// + n/2 and writing the pairs next to each other is one step of a perfect
+// shuffle; log2(n) of them, for n a power of two, sort by lane.
+template <typename A, int kRows>
+[[gnu::always_inline]] inline void ShuffleRows(Vec<A>* rows) {
+  constexpr auto kIndex = std::make_index_sequence<kLanes<A>>();
+  Vec<A> next[kRows];
+#pragma GCC unroll 4
+  for (int step = 1; step < kRows; step *= 2) {
+#pragma GCC unroll 8
+    for (int i = 0; i < kRows / 2; ++i) {
+      next[2 * i] = Zip<A, 0>(rows[i], rows[i + kRows / 2], kIndex);
+      next[2 * i + 1] = Zip<A, 1>(rows[i], rows[i + kRows / 2], kIndex);
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) rows[r] = next[r];
+  }
+}
+
 // to[c * to_step + r] = from[r * from_step + c] for r, c < kLanes.
-//
-// Pairing row i with row i + n/2 and writing the pairs next to each other is
-// one step of a perfect shuffle; log2(n) of them transpose.
 template <typename A>
 inline void TransposeSquare(const A* from, int64_t from_step, A* to,
                             int64_t to_step) {
   constexpr int kCount = kLanes<A>;
-  constexpr auto kIndex = std::make_index_sequence<kCount>();
-  Vec<A> rows[kCount], next[kCount];
+  Vec<A> rows[kCount];
 #pragma GCC unroll 16
   for (int r = 0; r < kCount; ++r) rows[r] = Load(from + r * from_step);
-#pragma GCC unroll 4
-  for (int step = 1; step < kCount; step *= 2) {
-#pragma GCC unroll 8
-    for (int i = 0; i < kCount / 2; ++i) {
-      next[2 * i] = Zip<A, 0>(rows[i], rows[i + kCount / 2], kIndex);
-      next[2 * i + 1] = Zip<A, 1>(rows[i], rows[i + kCount / 2], kIndex);
-    }
-#pragma GCC unroll 16
-    for (int r = 0; r < kCount; ++r) rows[r] = next[r];
-  }
+  ShuffleRows<A, kCount>(rows);
 #pragma GCC unroll 16
   for (int c = 0; c < kCount; ++c) Store(to + c * to_step, rows[c]);
 }
@@ -51,20 +57,10 @@ inline void TransposeSquare(const A* from, int64_t from_step, A* to,
 // power of two.
 template <typename A, int kRows>
 inline void InterleaveVectors(const A* from, int64_t step, A* to) {
-  constexpr auto kIndex = std::make_index_sequence<kLanes<A>>();
-  Vec<A> rows[kRows], next[kRows];
+  Vec<A> rows[kRows];
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) rows[r] = Load(from + r * step);
-#pragma GCC unroll 3
-  for (int width = 1; width < kRows; width *= 2) {
-#pragma GCC unroll 4
-    for (int i = 0; i < kRows / 2; ++i) {
-      next[2 * i] = Zip<A, 0>(rows[i], rows[i + kRows / 2], kIndex);
-      next[2 * i + 1] = Zip<A, 1>(rows[i], rows[i + kRows / 2], kIndex);
-    }
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) rows[r] = next[r];
-  }
+  ShuffleRows<A, kRows>(rows);
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) Store(to + r * kLanes<A>, rows[r]);
 }

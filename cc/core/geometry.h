@@ -16,6 +16,12 @@
 
 namespace conv_transpose_nd {
 
+inline int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+inline int64_t RoundUp(int64_t a, int64_t b) { return CeilDiv(a, b) * b; }
+inline int64_t FloorDiv(int64_t a, int64_t b) {
+  return a >= 0 ? a / b : -CeilDiv(-a, b);
+}
+
 inline constexpr int kMaxRank = 6;
 // A length that is not known before run time. Only InferShapes takes it.
 inline constexpr int64_t kUnknown = -1;

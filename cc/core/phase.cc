@@ -46,6 +46,21 @@ TapRange InsideTaps(const AxisPhases& axis, const Phase& phase, int64_t first,
   return {begin - taps.begin(), end - taps.begin()};
 }
 
+double TapsInside(const AxisPhases& axis) {
+  double pairs = 0;
+  for (const Phase& phase : axis.phases) {
+    for (const Tap& tap : phase.taps) {
+      const int64_t step = axis.source_step;
+      const int64_t first =
+          std::max<int64_t>(0, CeilDiv(-tap.source_offset, step));
+      const int64_t last = std::min(
+          phase.count, CeilDiv(axis.source_length - tap.source_offset, step));
+      pairs += static_cast<double>(std::max<int64_t>(0, last - first));
+    }
+  }
+  return pairs;
+}
+
 AxisPhases OutputPhases(const AxisGeometry& axis) {
   AxisPhases result;
   result.source_length = axis.input;

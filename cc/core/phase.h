@@ -58,6 +58,10 @@ struct TapRange {
 TapRange InsideTaps(const AxisPhases& axis, const Phase& phase, int64_t first,
                     int64_t last);
 
+// Pairs of a result position and a tap that it finds inside the source, over
+// all phases. A double: they may be more than int64 counts.
+double TapsInside(const AxisPhases& axis);
+
 // Phases of an output axis: output o has phase (o + pad_before) mod stride,
 // uses the taps k with k * dilation = phase (mod stride) and reads input (o +
 // pad_before - k * dilation) / stride. Ordered by first output position.

@@ -187,15 +187,65 @@ struct WinogradAxis {
 struct WinogradBlocks {
   int rows = 12;
   int vectors = 2;
-  int64_t panels = 0;       // as for channel_lanes
-  int64_t panel_block = 0;  // panels of a work unit
-  int64_t tile_block = 0;   // tiles of a work unit
-  int64_t depth = 0;        // of one class, in whole vectors
-  int64_t depth_block = 0;  // depth of all classes held transformed at a time
+  int64_t panels = 0;         // as for channel_lanes
+  int64_t panel_columns = 0;  // vectors of them
+  int64_t panel_block = 0;    // panels of a work unit
+  int64_t tile_block = 0;     // tiles of a work unit
+  int64_t depth = 0;          // of one class, in whole vectors
+  int64_t depth_block = 0;    // depth of all classes held transformed at a time
   int64_t max_components = 1;
   int64_t max_tiles = 0;  // tiles of the largest phase
   std::array<std::vector<WinogradAxis>, kMaxRank> axis;  // by phase
   std::vector<int64_t> filter_offset;  // of the packed filter, by phase
+};
+
+// One phase: its axes, moved to the last places of three, and the products of
+// their classes.
+struct WinogradPhase {
+  WinogradPhase() = default;
+  WinogradPhase(const WinogradBlocks& blocks, int rank, int64_t index)
+      : filter_offset(blocks.filter_offset[index]) {
+    static const WinogradAxis single = [] {
+      WinogradAxis axis;
+      axis.tiles = 1;
+      axis.classes.push_back({0, {0, -1, -1}});
+      return axis;
+    }();
+    for (int a = 2; a >= 0; --a) {
+      const int own = a - (3 - rank);
+      axis[a] = &single;
+      if (own >= 0) {
+        const int64_t count = blocks.axis[own].size();
+        axis[a] = &blocks.axis[own][index % count];
+        index /= count;
+      }
+      components *= axis[a]->components();
+      tiles *= axis[a]->tiles;
+      classes *= static_cast<int64_t>(axis[a]->classes.size());
+    }
+    columns = classes * blocks.depth * blocks.panel_columns;
+    plane = axis[1]->components() * axis[2]->components();
+  }
+
+  // The class of axis a that a class of the product stands for.
+  const WinogradClass& ClassOf(int64_t index, int a) const {
+    for (int b = 2; b > a; --b) {
+      index /= static_cast<int64_t>(axis[b]->classes.size());
+    }
+    return axis[a]->classes[index % axis[a]->classes.size()];
+  }
+
+  // Where the packed filter of a component begins: [panel][component][class]
+  // [depth][columns].
+  int64_t Panel(int64_t component, int64_t panel) const {
+    return filter_offset + (panel * components + component) * columns;
+  }
+
+  const WinogradAxis* axis[3];
+  int64_t filter_offset = 0;
+  int64_t components = 1, tiles = 1, classes = 1;  // tiles of one image
+  int64_t columns = 0;  // elements of one component of a panel
+  int plane = 1;        // components of the inner two axes
 };
 
 // Rows of the channelwise family whose taps are found together.

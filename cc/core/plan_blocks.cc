@@ -6,12 +6,6 @@
 namespace conv_transpose_nd {
 namespace {
 
-// Rows of a register tile: 12 x 2 accumulators, 2 vectors of weights and a
-// broadcast fit 32 vector registers, and 12 row pointers the 15 general ones;
-// with 16 vector registers 6 x 2 is what fits. 12 x 2 ran 10 % faster than 8 x
-// 2 on a Sapphire Rapids core.
-int TileRows(const Plan& plan) { return plan.target.registers >= 32 ? 12 : 6; }
-
 // Rows that follow each other in one work unit: enough work, not too few units.
 int64_t RowBlock(double row_multiply_adds, int64_t tile_rows) {
   const int64_t wanted = static_cast<int64_t>(kUnitMultiplyAdds /
@@ -63,75 +57,6 @@ std::vector<SourceLine> MakeLines(const AxisPhases& axis) {
   return result;
 }
 
-// Taps by the residue of the source position that they read, in source order:
-// position of the residue's line -> filter_index.
-using ResidueTaps = std::map<int64_t, std::map<int64_t, int64_t>>;
-
-ResidueTaps SortByResidue(const Phase& phase, int64_t source_step) {
-  ResidueTaps residues;
-  for (const Tap& tap : phase.taps) {
-    const int64_t line = FloorDiv(tap.source_offset, source_step);
-    residues[tap.source_offset - line * source_step][line] = tap.filter_index;
-  }
-  return residues;
-}
-
-// The distance of neighbouring taps where it is the same for all, 0 where it is
-// not.
-int64_t TapDistance(const ResidueTaps& residues) {
-  int64_t distance = 1;
-  bool known = false;
-  for (const auto& [residue, lines] : residues) {
-    for (auto next = lines.begin(), tap = next++; next != lines.end();
-         tap = next++) {
-      if (known && next->first - tap->first != distance) return 0;
-      distance = next->first - tap->first;
-      known = true;
-    }
-  }
-  return distance;
-}
-
-WinogradAxis TransformTaps(const ResidueTaps& residues, int64_t source_step,
-                           int64_t count, int64_t step, int outputs, int taps) {
-  WinogradAxis axis;
-  axis.outputs = outputs;
-  axis.taps = taps;
-  axis.step = taps == 1 ? 1 : step;
-  axis.tiles = axis.step * CeilDiv(CeilDiv(count, axis.step), outputs);
-  for (const auto& [residue, lines] : residues) {
-    int filled = taps;
-    for (const auto& [line, filter_index] : lines) {
-      if (filled == taps) {
-        axis.classes.push_back({line * source_step + residue, {-1, -1, -1}});
-        filled = 0;
-      }
-      axis.classes.back().filter_index[filled++] = filter_index;
-    }
-  }
-  return axis;
-}
-
-// Chooses F(outputs, taps) for one phase of one axis: the fewest products.
-WinogradAxis MakeWinogradAxis(const Phase& phase, int64_t source_step) {
-  const ResidueTaps residues = SortByResidue(phase, source_step);
-  const int64_t step = TapDistance(residues);
-  WinogradAxis best =
-      TransformTaps(residues, source_step, phase.count, 1, 1, 1);
-  const auto products = [](const WinogradAxis& axis) {
-    return axis.tiles * axis.components() *
-           static_cast<int64_t>(axis.classes.size());
-  };
-  static constexpr int kForms[][2] = {{2, 2}, {2, 3}, {3, 2}};
-  for (const auto& [outputs, taps] : kForms) {
-    if (step == 0) break;
-    WinogradAxis axis =
-        TransformTaps(residues, source_step, phase.count, step, outputs, taps);
-    if (products(axis) < products(best)) best = std::move(axis);
-  }
-  return best;
-}
-
 }  // namespace
 
 int64_t MaxTaps(const AxisPhases& axis) {
@@ -162,6 +87,14 @@ int64_t PhaseTaps(const Plan& plan) {
     taps *= MaxTaps(plan.gather.axis[a]);
   }
   return taps;
+}
+
+bool TapsAreFew(const Plan& plan) {
+  constexpr int64_t kMaxTaps = 1 << 14;
+  for (int a = 0; a < plan.geometry.rank; ++a) {
+    if (plan.geometry.axis[a].filter > kMaxTaps) return false;
+  }
+  return true;
 }
 
 // Phases of the axis, if all have the same length and one tap on the same
@@ -202,22 +135,15 @@ double BorderWaste(const Plan& plan, int64_t tile_rows) {
   int64_t line = 1;
   for (int a = plan.geometry.rank - 1; a >= 0 && line < tile_rows; --a) {
     const AxisPhases& axis = plan.gather.axis[a];
-    double all = 0, inside = 0;
+    double all = 0;
     for (const Phase& phase : axis.phases) {
-      for (const Tap& tap : phase.taps) {
-        const int64_t step = axis.source_step;
-        const int64_t first =
-            std::max<int64_t>(0, CeilDiv(-tap.source_offset, step));
-        const int64_t last = std::min(
-            phase.count, CeilDiv(axis.source_length - tap.source_offset, step));
-        all += static_cast<double>(phase.count);
-        inside += static_cast<double>(std::max<int64_t>(0, last - first));
-      }
+      all += static_cast<double>(phase.count) *
+             static_cast<double>(phase.taps.size());
     }
     // Longer lines have tiles that lie inside.
     line *= std::max<int64_t>(1, MaxCount(axis));
     const double share = std::min(1.0, 1.5 * tile_rows / line);
-    waste *= 1 + share * (all / std::max(inside, 1.0) - 1);
+    waste *= 1 + share * (all / std::max(TapsInside(axis), 1.0) - 1);
   }
   return waste;
 }
@@ -228,7 +154,7 @@ bool RowsAlongBatch(const Plan& plan) {
          BorderWaste(plan, tile_rows) > 1.1;
 }
 
-void PlanChannelLanes(Plan* plan) {
+bool PlanChannelLanes(Plan* plan) {
   const Gather& gather = plan->gather;
   ChannelLanesBlocks& blocks = plan->channel_lanes;
   plan->batch_inner = RowsAlongBatch(*plan);
@@ -285,9 +211,11 @@ void PlanChannelLanes(Plan* plan) {
   const int64_t tiles =
       blocks.rows * panel_columns * blocks.panel_block * element;
   plan->scratch_bytes = pointers + zeros + converted + RoundUp(tiles, 64);
+  return true;
 }
 
-void PlanPixelLanes(Plan* plan) {
+bool PlanPixelLanes(Plan* plan) {
+  if (!TapsAreFew(*plan)) return false;
   const Gather& gather = plan->gather;
   const ConvTransposeGeometry& geometry = plan->geometry;
   PixelLanesBlocks& blocks = plan->pixel_lanes;
@@ -337,10 +265,12 @@ void PlanPixelLanes(Plan* plan) {
   const int64_t rows = RoundUp(2 * (phases * blocks.columns + 16) * 8, 64);
   const int64_t combinations = RoundUp(2 * blocks.outer_phases * 8, 64);
   plan->scratch_bytes = windows + sums + rows + combinations;
+  return plan->scratch_bytes <= kMostScratchBytes;
 }
 
-void PlanPixelTiles(Plan* plan) {
+bool PlanPixelTiles(Plan* plan) {
   const Gather& gather = plan->gather;
+  if (gather.depth_stride != 1 || IsNarrow(plan->dtype)) return false;
   PixelTilesBlocks& blocks = plan->pixel_tiles;
   const int64_t element = AccumulatorBytes(plan->dtype);
   const int64_t lanes = Lanes(*plan);
@@ -363,6 +293,7 @@ void PlanPixelTiles(Plan* plan) {
   plan->scratch_bytes = RoundUp(blocks.depth_block * width * element, 64) +
                         RoundUp(blocks.columns * (width + 1) * element, 64) +
                         RoundUp((width + 1) * 8, 64);
+  return true;
 }
 
 // Result positions of a work unit along each axis: from the innermost outwards,
@@ -490,78 +421,7 @@ bool PlanTapLanes(Plan* plan) {
       RoundUp(blocks.panels, 64);
   // Positions that no tap reaches are lines' sums, too.
   plan->fill_first = false;
-  return true;
-}
-
-bool PlanWinograd(Plan* plan) {
-  const Gather& gather = plan->gather;
-  const int rank = plan->geometry.rank;
-  const int64_t element = AccumulatorBytes(plan->dtype);
-  const int64_t lanes = Lanes(*plan);
-  if (plan->dtype != DType::kFloat || plan->geometry.groups != 1 ||
-      gather.source.channel != 1 || rank > 3 || plan->phases > 64) {
-    return false;
-  }
-  WinogradBlocks blocks;
-  bool transforms = false;
-  for (int a = 0; a < rank; ++a) {
-    for (const Phase& phase : gather.axis[a].phases) {
-      blocks.axis[a].push_back(
-          MakeWinogradAxis(phase, gather.axis[a].source_step));
-      transforms |= blocks.axis[a].back().taps > 1;
-    }
-  }
-  if (!transforms) return false;
-  blocks.rows = TileRows(*plan);
-  blocks.vectors = gather.columns > lanes ? 2 : 1;
-  const int64_t panel_columns = blocks.vectors * lanes;
-  blocks.panels = CeilDiv(gather.columns, panel_columns);
-  blocks.panel_block = std::min<int64_t>(blocks.panels, 8);
-  blocks.depth = RoundUp(gather.depth, lanes);
-  int64_t packed = 0, max_depth = 0;
-  for (int64_t p = 0; p < plan->phases; ++p) {
-    int64_t rest = p, components = 1, depth = blocks.depth;
-    int64_t tiles = plan->geometry.batch;
-    for (int a = rank - 1; a >= 0; --a) {
-      const int64_t count = blocks.axis[a].size();
-      const WinogradAxis& axis = blocks.axis[a][rest % count];
-      rest /= count;
-      components *= axis.components();
-      depth *= static_cast<int64_t>(axis.classes.size());
-      tiles *= axis.tiles;
-    }
-    blocks.filter_offset.push_back(packed);
-    packed += components * depth * blocks.panels * panel_columns;
-    blocks.max_components = std::max(blocks.max_components, components);
-    blocks.max_tiles = std::max(blocks.max_tiles, tiles);
-    max_depth = std::max(max_depth, depth);
-  }
-  blocks.depth_block = std::min<int64_t>(max_depth, 256);
-  // The transformed source of a unit stays in a level-2 cache; the more tiles,
-  // the less often the filter streams past.
-  const int64_t tile_bytes =
-      blocks.max_components * (blocks.depth_block + lanes) * element;
-  blocks.tile_block = RoundUp(
-      std::clamp<int64_t>(4 * kScratchBytes / tile_bytes, blocks.rows, 48),
-      blocks.rows);
-  const auto units = [&] {
-    return plan->phases * CeilDiv(blocks.max_tiles, blocks.tile_block) *
-           CeilDiv(blocks.panels, blocks.panel_block);
-  };
-  // Enough units for the threads of a small machine.
-  while (units() < 8 && blocks.tile_block > blocks.rows) {
-    blocks.tile_block -= blocks.rows;
-  }
-  plan->winograd = blocks;
-  plan->units = units();
-  plan->packed_bytes = RoundUp(packed * element, 64);
-  plan->shared_bytes = BiasBytes(*plan) + plan->packed_bytes;
-  plan->scratch_bytes = RoundUp(blocks.tile_block * tile_bytes, 64) +
-                        RoundUp(blocks.panel_block * blocks.max_components *
-                                    blocks.tile_block * panel_columns * element,
-                                64) +
-                        RoundUp(blocks.depth * element, 64);
-  return true;
+  return plan->scratch_bytes <= kMostScratchBytes;
 }
 
 void PlanChannelwise(Plan* plan) {
@@ -578,161 +438,6 @@ void PlanChannelwise(Plan* plan) {
   plan->scratch_bytes =
       RoundUp(taps * 8 * (1 + kChannelwiseRows), 64) +
       RoundUp(2 * plan->geometry.groups * AccumulatorBytes(plan->dtype), 64);
-}
-
-namespace {
-
-// Elements from one register tile's copy of a chunk to the next one's. Each row
-// is written as whole vectors that would hold all rows of the tile, so that the
-// last row of the last position reaches beyond it: not into what follows, which
-// may have been written before.
-int64_t LeftStep(const PositionsBlocks& blocks, int64_t lanes) {
-  const int64_t beyond = blocks.rows - 1 + lanes - 1;
-  return RoundUp(blocks.chunk * blocks.rows + beyond, 16);
-}
-
-// Multiply-adds that a register tile of the filter gradient spends per position
-// on `rows` rows, beyond whole tiles: the next larger compiled tile.
-int64_t PaddedRows(int64_t rows, int64_t tile_rows) {
-  const int64_t rest = rows % tile_rows;
-  int64_t padded = tile_rows;
-  for (const int64_t size : {8, 6, 4, 2, 1}) {
-    if (size < tile_rows && size >= rest) padded = size;
-  }
-  return rows - rest + (rest == 0 ? 0 : padded);
-}
-
-// Rows of one tap fill register tiles badly where out_channels are few; rows
-// over all taps multiply zeros beyond the border.
-bool TakesAllTaps(const Plan& plan, int64_t taps, int64_t positions) {
-  const ConvTransposeGeometry& geometry = plan.geometry;
-  if (geometry.groups != 1) return false;
-  const int64_t tile_rows = plan.positions.rows;
-  const int64_t group_out = geometry.group_out_channels();
-  const double exact = plan.multiply_adds / geometry.in_channels / group_out *
-                       PaddedRows(group_out, tile_rows);
-  const double all =
-      static_cast<double>(positions) * PaddedRows(taps * group_out, tile_rows);
-  // Small tiles wait for the latency of their sums, and every tap visits its
-  // columns by itself.
-  const double latency =
-      group_out < 8 ? 8.0 / std::min<int64_t>(group_out, 8) : 1.0;
-  return all < exact * latency;
-}
-
-}  // namespace
-
-void PlanPositions(Plan* plan, bool exact) {
-  const ConvTransposeGeometry& geometry = plan->geometry;
-  PositionsBlocks& blocks = plan->positions;
-  const int64_t element = AccumulatorBytes(plan->dtype);
-  const int64_t lanes = Lanes(*plan);
-  const int64_t group_out = geometry.group_out_channels();
-  const int64_t group_in = geometry.group_in_channels();
-  const bool channels_last = geometry.data_format == DataFormat::kChannelsLast;
-  int64_t taps = 1, positions = geometry.batch;
-  for (int a = 0; a < geometry.rank; ++a) {
-    taps *= geometry.axis[a].filter;
-    positions *= geometry.axis[a].input;
-  }
-  blocks.channelwise =
-      channels_last && group_out == 1 && group_in == 1 && geometry.groups > 1;
-  blocks.vectors = group_in > lanes ? 2 : 1;
-  blocks.rows = TileRows(*plan);
-  const int64_t width = blocks.vectors * lanes;
-  blocks.all_taps = !exact && TakesAllTaps(*plan, taps, positions);
-  blocks.chunk = std::min(positions, kPositionBlock);
-
-  // Blocks of rows whose copy stays in a level-2 cache.
-  const int64_t rows = blocks.all_taps ? taps * group_out : group_out;
-  const int64_t fitting = 3 * kScratchBytes / (blocks.chunk * element);
-  const int64_t row_blocks =
-      CeilDiv(rows, std::max<int64_t>(fitting, blocks.rows));
-  blocks.row_block = RoundUp(CeilDiv(rows, row_blocks), blocks.rows);
-  blocks.left_step = LeftStep(blocks, lanes);
-  blocks.runs =
-      blocks.all_taps ? blocks.row_block : blocks.row_block / blocks.rows;
-  blocks.tiles = blocks.channelwise
-                     ? taps
-                     : (blocks.all_taps ? 1 : taps * geometry.groups) *
-                           CeilDiv(rows, blocks.row_block);
-
-  const int64_t filter_elements = NumElements(geometry.FilterDims());
-  // Sixteen units: positions are split where that leaves each enough of them
-  // and the partial sums stay small, so that a unit has many tiles and walks
-  // the operands seldom.
-  const int64_t kept =
-      (int64_t{4} << 20) / std::max<int64_t>(1, filter_elements * element);
-  blocks.splits = std::clamp<int64_t>(
-      std::min(positions / (kPositionBlock / 2), kept), 1, 16);
-  blocks.tile_group =
-      std::clamp<int64_t>(blocks.tiles * blocks.splits / 16, 1, blocks.tiles);
-  // Rows of more than a panel lie so far apart that they collide in level-1
-  // cache; a copy is read as it lies in memory, too.
-  blocks.copy_right =
-      !blocks.channelwise && (IsNarrow(plan->dtype) || !channels_last ||
-                              group_in % lanes != 0 || group_in > width);
-  blocks.column_block =
-      std::min(RoundUp(group_in, width),
-               RoundUp(4 * kScratchBytes / (blocks.chunk * element), width));
-  plan->units = CeilDiv(blocks.tiles, blocks.tile_group) * blocks.splits;
-  // A single sum goes straight into a result that holds it as it is.
-  plan->shared_bytes =
-      blocks.splits == 1 && !IsNarrow(plan->dtype)
-          ? 0
-          : RoundUp(blocks.splits * filter_elements * element, 64);
-  const int64_t left = blocks.row_block / blocks.rows * blocks.left_step;
-  const int64_t right = blocks.copy_right ? blocks.column_block / width *
-                                                (blocks.chunk * width + lanes)
-                                          : 0;
-  plan->scratch_bytes = RoundUp(blocks.chunk * sizeof(PositionPiece), 64) +
-                        RoundUp(blocks.runs * sizeof(TapRun), 64) +
-                        RoundUp(blocks.chunk * 32, 64) +
-                        RoundUp(left * element, 64) +
-                        RoundUp(right * element, 64);
-  if (blocks.channelwise) {
-    plan->scratch_bytes += RoundUp(2 * geometry.groups * element, 64);
-  }
-}
-
-void PlanCopiedRows(Plan* plan) {
-  const ConvTransposeGeometry& geometry = plan->geometry;
-  PositionsBlocks& blocks = plan->positions;
-  const int64_t element = AccumulatorBytes(plan->dtype);
-  const int64_t lanes = Lanes(*plan);
-  const int64_t columns = geometry.in_channels;
-  const int64_t depth = NumElements(geometry.FilterDims()) / columns;
-  const int64_t positions = NumElements(geometry.InputDims()) / columns;
-  blocks.vectors = columns > lanes ? 2 : 1;
-  blocks.rows = TileRows(*plan);
-  const int64_t width = blocks.vectors * lanes;
-  blocks.all_taps = true;
-  // Chunks of equal size. Two hundred positions are worth a copy of a panel.
-  blocks.chunk = RoundUp(CeilDiv(positions, CeilDiv(positions, kPositionBlock)),
-                         blocks.rows);
-  // Few positions wait for the filter to come from memory: a few of its rows at
-  // a time are read whole. 33 MB: 3.2 ms for 4.8.
-  const bool few = blocks.chunk <= 3 * blocks.rows;
-  blocks.copy_right = !few && columns > width;
-  const int64_t depth_blocks =
-      CeilDiv(depth, few ? kPositionBlock / 4 : kPositionBlock);
-  blocks.row_block = RoundUp(CeilDiv(depth, depth_blocks), blocks.rows);
-  blocks.left_step = LeftStep(blocks, lanes);
-  blocks.runs = blocks.row_block;
-  // Few positions leave the columns to share out.
-  const int64_t chunks = CeilDiv(positions, blocks.chunk);
-  const int64_t shares =
-      std::clamp<int64_t>(columns / (4 * width), 1, CeilDiv(2, chunks));
-  blocks.column_block = RoundUp(CeilDiv(columns, shares), width);
-  plan->units = chunks * CeilDiv(columns, blocks.column_block);
-  plan->packed_bytes = 0;
-  plan->shared_bytes = BiasBytes(*plan);
-  plan->scratch_bytes =
-      RoundUp(blocks.row_block * width * element, 64) +
-      RoundUp(blocks.chunk * sizeof(PositionPiece), 64) +
-      RoundUp(blocks.runs * sizeof(TapRun), 64) +
-      RoundUp(blocks.chunk * 32, 64) +
-      RoundUp(blocks.row_block / blocks.rows * blocks.left_step * element, 64);
 }
 
 }  // namespace conv_transpose_nd

@@ -228,7 +228,7 @@ class Winograd {
 
   void MultiplyComponent(int64_t component, int64_t panel, int64_t depth,
                          int64_t depths) {
-    const A* filter = packed_filter_ + phase_.Panel(blocks_, component, panel) +
+    const A* filter = packed_filter_ + phase_.Panel(component, panel) +
                       depth * panel_columns_;
     const A* source = source_ + component * blocks_.tile_block * row_step_;
     A* products = Products(component, panel);

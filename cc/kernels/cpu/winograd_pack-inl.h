@@ -2,58 +2,6 @@
 #ifndef CONV_TRANSPOSE_ND_KERNELS_CPU_WINOGRAD_PACK_INL_H_
 #define CONV_TRANSPOSE_ND_KERNELS_CPU_WINOGRAD_PACK_INL_H_
 
-// One phase: its axes, moved to the last places of three, and the products of
-// their classes.
-struct WinogradPhase {
-  WinogradPhase() = default;
-  WinogradPhase(const WinogradBlocks& blocks, int rank, int64_t index)
-      : filter_offset(blocks.filter_offset[index]) {
-    static const WinogradAxis single = [] {
-      WinogradAxis axis;
-      axis.tiles = 1;
-      axis.classes.push_back({0, {0, -1, -1}});
-      return axis;
-    }();
-    for (int a = 2; a >= 0; --a) {
-      const int own = a - (3 - rank);
-      axis[a] = &single;
-      if (own >= 0) {
-        const int64_t count = blocks.axis[own].size();
-        axis[a] = &blocks.axis[own][index % count];
-        index /= count;
-      }
-      components *= axis[a]->components();
-      tiles *= axis[a]->tiles;
-      classes *= static_cast<int64_t>(axis[a]->classes.size());
-    }
-    plane = axis[1]->components() * axis[2]->components();
-  }
-
-  // The class of axis a that a class of the product stands for.
-  const WinogradClass& ClassOf(int64_t index, int a) const {
-    for (int b = 2; b > a; --b) {
-      index /= static_cast<int64_t>(axis[b]->classes.size());
-    }
-    return axis[a]->classes[index % axis[a]->classes.size()];
-  }
-
-  // Where the packed filter of a component begins: [panel][component][class]
-  // [depth][columns].
-  int64_t Panel(const WinogradBlocks& blocks, int64_t component,
-                int64_t panel) const {
-    return filter_offset + (panel * components + component) * Columns(blocks);
-  }
-  // Elements of one component of a panel.
-  int64_t Columns(const WinogradBlocks& blocks) const {
-    return classes * blocks.depth * blocks.vectors * kLanes<float>;
-  }
-
-  const WinogradAxis* axis[3];
-  int64_t filter_offset = 0;
-  int64_t components = 1, tiles = 1, classes = 1;
-  int plane = 1;  // components of the inner two axes
-};
-
 class WinogradFilter {
  public:
   using A = float;
@@ -113,7 +61,7 @@ class WinogradFilter {
                  columns, std::min<int64_t>(kDepth, gather_.depth - d),
                  rows[t]);
       }
-      A* to = packed + phase_.Panel(blocks_, 0, panel) +
+      A* to = packed + phase_.Panel(0, panel) +
               (index * blocks_.depth + d) * panel_columns_;
       for (int64_t i = 0; i < kDepth * panel_columns_; i += kLanes<A>) {
         PackVector<Plane>(filter_taps, rows, i, to + i);
@@ -140,7 +88,7 @@ class WinogradFilter {
   void PackVector(const int64_t* filter_taps,
                   const A (*rows)[kLanes<A> * 2 * kLanes<A>], int64_t i,
                   A* to) const {
-    const int64_t component_step = phase_.Columns(blocks_);
+    const int64_t component_step = phase_.columns;
     Vec<A> slices[4][Plane::kComponents];
     for (int t0 = 0; t0 < phase_.axis[0]->taps; ++t0) {
       Vec<A> block[Plane::kComponents];

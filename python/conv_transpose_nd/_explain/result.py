@@ -61,8 +61,8 @@ class Explained:
 
     @property
     def reason(self) -> str:
-        """Why this plan; a family of infinite cost cannot run the call."""
-        return str(self.plan["reason"]).replace(" 1e+300", " cannot run")
+        """Why this plan: the estimates of the families that can run the call."""
+        return str(self.plan["reason"])
 
     def verdict(self) -> str:
         """What `accelerate` would do with it."""

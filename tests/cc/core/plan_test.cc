@@ -109,6 +109,23 @@ TEST(PlanTest, GradientsOfFewChannelsTakeAllTaps) {
   }
 }
 
+// A filter so long that sorting its taps would take longer than the call.
+TEST(PlanTest, LongFiltersAreNotSorted) {
+  for (const int64_t taps : {int64_t{1} << 14, (int64_t{1} << 14) + 1}) {
+    const Request request =
+        SimpleRequest({1, 3, 32}, {taps, 32, 32}, {1, taps + 2, 32}, 1);
+    const std::string reason =
+        MakePlan(Operation::kConvTranspose,
+                 GeometryOf(Operation::kConvTranspose, request), DType::kFloat,
+                 kTargets[2])
+            .reason;
+    for (const char* family : {"pixel_lanes", "winograd"}) {
+      EXPECT_EQ(reason.find(family) == std::string::npos, taps > 1 << 14)
+          << reason;
+    }
+  }
+}
+
 // Ten times more positions along each of three axes: nothing more to hold.
 TEST(PlanTest, WorkspaceDoesNotGrowWithTheOutput) {
   const auto workspace = [](Operation operation, int64_t length, int64_t in,

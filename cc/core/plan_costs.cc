@@ -1,0 +1,223 @@
+#include "cc/core/plan_costs.h"
+
+#include <algorithm>
+
+#include "cc/core/plan_blocks.h"
+
+namespace conv_transpose_nd {
+namespace {
+
+// Two FMAs per cycle, less what loads and edges cost. The constants were fitted
+// to a Sapphire Rapids core; they only rank the families.
+constexpr double kChannelLanesRate = 1.85;
+constexpr double kPixelLanesRate = 1.1;
+constexpr double kPixelTilesRate = 1.4;
+constexpr double kWinogradRate = 2.0;
+
+// Cycles per weight to pack a filter, or to read one that is packed: in a
+// level-2 cache, a level-3 cache, and memory.
+double PackCycles(const Plan& plan, double weights) {
+  const double bytes = 4 * weights;
+  if (plan.filter_is_packed) {
+    return bytes <= (1 << 20) ? 0.0 : (bytes <= (12 << 20) ? 0.1 : 0.6);
+  }
+  return bytes <= (1 << 20) ? 0.4 : (bytes <= (12 << 20) ? 0.8 : 2.3);
+}
+
+}  // namespace
+
+double ChannelLanesCost(const Plan& plan) {
+  const Gather& gather = plan.gather;
+  const int64_t lanes = Lanes(plan);
+  const double columns = RoundUp(gather.columns, lanes);
+  const double rows = PhaseRows(plan);
+  const double padded_rows = RoundUp(PhaseRows(plan), 2);
+  const double products = plan.multiply_adds / gather.columns / lanes *
+                          columns * padded_rows / rows;
+  const double filter = static_cast<double>(gather.filter_taps) * gather.depth *
+                        columns * plan.geometry.groups;
+  double cycles = products / kChannelLanesRate;
+  if (!RowsAlongBatch(plan)) {
+    cycles *= BorderWaste(plan, TileRows(plan));
+  }
+  cycles += filter * PackCycles(plan, filter);
+  // Rows that have to be gathered, for each block of panels; elements that have
+  // to be scattered.
+  const double source_reads = plan.multiply_adds / gather.columns;
+  if (gather.source.channel != 1) cycles += source_reads * 1.5;
+  if (IsNarrow(plan.dtype)) cycles += source_reads * 0.15;
+  const double result =
+      rows * plan.phases * gather.columns * plan.geometry.groups;
+  // Columns that fill no whole tile take the way through a buffer.
+  const int64_t panel = gather.columns > lanes ? 2 * lanes : lanes;
+  const double store = gather.columns % panel == 0 ? 0.1 : 0.9;
+  cycles += result * (gather.result.channel != 1 ? 2.0 : store);
+  if (plan.operation == Operation::kInputGrad) {
+    // Taps of the innermost axis count as depth; each run of them begins anew.
+    const AxisPhases& inner = gather.axis[plan.geometry.rank - 1];
+    cycles += rows * PhaseTaps(plan) / std::max<int64_t>(1, MaxTaps(inner)) *
+              (columns / lanes) * 3.0;
+  }
+  // Finding rows and visiting the tile, per group of twelve rows and panel.
+  return cycles + rows * plan.phases * plan.geometry.groups *
+                      (8.0 + 4.0 * columns / (2 * lanes));
+}
+
+double PixelLanesCost(const Plan& plan) {
+  const Gather& gather = plan.gather;
+  const int inner = plan.geometry.rank - 1;
+  const int64_t lanes = Lanes(plan);
+  const double positions = MaxCount(gather.axis[inner]);
+  const double padded = RoundUp(MaxCount(gather.axis[inner]), lanes);
+  const PixelLanesBlocks& blocks = plan.pixel_lanes;
+  double lines = static_cast<double>(plan.geometry.batch) * gather.depth *
+                 plan.geometry.groups;
+  for (int a = 0; a < inner; ++a) {
+    lines *=
+        static_cast<double>(MaxCount(gather.axis[a])) * blocks.lines[a].size();
+  }
+  const double window_elements = lines * CeilDiv(positions, blocks.positions) *
+                                 blocks.window * blocks.residues.size() *
+                                 CeilDiv(gather.columns, blocks.columns);
+  // Their product may not fit in int64.
+  const bool adjacent =
+      gather.source.axis[inner] == 1 && gather.axis[inner].source_step == 1;
+  double cycles = plan.multiply_adds / lanes * padded / positions;
+  // Fewer than four rows per shift leave sums waiting for each other.
+  cycles /= kPixelLanesRate;
+  cycles += window_elements * (adjacent ? 0.1 : 0.3);
+  const double result = PhaseRows(plan) * static_cast<double>(plan.phases) *
+                        gather.columns * plan.geometry.groups;
+  // Visiting the sums: once per shift and line.
+  cycles += result * (1.0 + 0.1 * PhaseTaps(plan));
+  // Runs of fewer channels than the result has visit its cache lines again.
+  if (blocks.columns < gather.columns) cycles += result * 8.0;
+  if (blocks.copy_filter && !plan.filter_is_packed) {
+    cycles += 4.0 * static_cast<double>(gather.filter_taps) *
+              blocks.filter_tap_stride;
+  }
+  return cycles;
+}
+
+double PixelTilesCost(const Plan& plan) {
+  const Gather& gather = plan.gather;
+  const double width = plan.pixel_tiles.vectors * Lanes(plan);
+  const double rows = PhaseRows(plan);
+  const double tiles = CeilDiv(rows, width);
+  const double filter = static_cast<double>(gather.filter_taps) * gather.depth *
+                        gather.columns * plan.geometry.groups;
+  // The last columns that do not fill a group of four take a group each.
+  const double columns = gather.columns + 3 * (gather.columns % 4);
+  return plan.multiply_adds / Lanes(plan) * tiles * width / rows * columns /
+             gather.columns / kPixelTilesRate +
+         filter * tiles * 0.3 +
+         plan.multiply_adds / gather.columns *
+             CeilDiv(gather.columns, plan.pixel_tiles.columns);
+}
+
+double TapLanesCost(const Plan& plan) {
+  const Gather& gather = plan.gather;
+  const ConvTransposeGeometry& geometry = plan.geometry;
+  const TapLanesBlocks& blocks = plan.tap_lanes;
+  const int64_t lanes = Lanes(plan);
+  const int64_t taps = gather.filter_taps * blocks.columns;
+  double sources = static_cast<double>(geometry.batch) * geometry.groups *
+                   blocks.column_blocks;
+  double results = sources * blocks.columns;
+  double lines = sources;
+  for (int a = 0; a < geometry.rank; ++a) {
+    const AxisGeometry& axis = geometry.axis[a];
+    // Neighbouring units both multiply what reaches both.
+    const double overlap =
+        static_cast<double>(blocks.blocks[a] - 1) *
+        std::min<int64_t>(axis.input,
+                          (axis.filter - 1) * axis.dilation / axis.stride);
+    const bool inner = a == geometry.rank - 1;
+    sources *=
+        static_cast<double>(axis.input) + (inner ? overlap : 0.3 * overlap);
+    if (!inner) lines *= static_cast<double>(axis.input) + overlap;
+    results *= static_cast<double>(axis.output);
+  }
+  const double vectors = CeilDiv(taps, lanes);
+  // A single vector of columns: as many loads as products.
+  const double rate = blocks.vectors == 2 ? 1.8 : 1.55;
+  double cycles = sources * vectors * gather.depth / rate;
+  // Storing the products, and adding them to the lines: transposed, or run by
+  // run, from a level-2 cache where a unit's lines are that long.
+  const int64_t run = blocks.run_taps * blocks.columns;
+  const double runs = static_cast<double>(taps) / run;
+  const double add = blocks.lines * blocks.line > 8192 ? 4.0 : 1.6;
+  cycles += sources * vectors * 0.7;
+  cycles += blocks.transposed
+                ? sources * vectors * 7.0
+                : sources * runs * (1.0 + add * CeilDiv(run, lanes));
+  cycles += lines * runs * 25.0;
+  if (gather.source.channel != 1) cycles += sources * gather.depth * 0.6;
+  if (IsNarrow(plan.dtype)) cycles += sources * gather.depth * 0.3;
+  // Starting the lines and storing them.
+  cycles += results * (gather.result.channel != 1 ? 2.0 : 1.0);
+  const double filter = static_cast<double>(geometry.groups) *
+                        blocks.column_blocks * taps * gather.depth;
+  return cycles + filter * (gather.columns < lanes && !plan.filter_is_packed
+                                ? 1.0
+                                : PackCycles(plan, filter));
+}
+
+double WinogradCost(const Plan& plan) {
+  const Gather& gather = plan.gather;
+  const WinogradBlocks& blocks = plan.winograd;
+  const int64_t lanes = Lanes(plan);
+  const double columns = RoundUp(gather.columns, lanes);
+  double filter = 0, products = 0, sources = 0, results = 0;
+  for (int64_t p = 0; p < plan.phases; ++p) {
+    const WinogradPhase phase(blocks, plan.geometry.rank, p);
+    const double components = static_cast<double>(phase.components);
+    const double tiles = static_cast<double>(phase.tiles) * plan.geometry.batch;
+    const double depth = static_cast<double>(phase.classes) * blocks.depth;
+    filter += components * depth * columns;
+    products += components * depth * columns * tiles / lanes;
+    sources += components * depth * tiles / lanes;
+    results += components * columns * tiles / lanes;
+  }
+  double cycles = products / kWinogradRate;
+  // The transforms, per vector and component.
+  cycles += (sources + results) * 5.0;
+  // Transforming the filter: as packing it, per transformed weight.
+  cycles += filter * 1.3 * PackCycles(plan, filter);
+  // Columns that fill no whole tile take the way through a buffer.
+  if (gather.columns % (blocks.vectors * lanes) != 0) {
+    cycles += PhaseRows(plan) * static_cast<double>(plan.phases) *
+              gather.columns * 0.9;
+  }
+  // Chosen only where it clearly pays: its error is larger than that of direct
+  // sums.
+  return cycles * 1.1;
+}
+
+double CopiedRowsCost(const Plan& plan) {
+  const PositionsBlocks& blocks = plan.positions;
+  const int64_t lanes = Lanes(plan);
+  const int64_t columns = plan.geometry.in_channels;
+  const double depth =
+      static_cast<double>(NumElements(plan.geometry.FilterDims())) /
+      static_cast<double>(columns);
+  const int64_t positions = NumElements(plan.geometry.InputDims()) / columns;
+  const double chunks = CeilDiv(positions, blocks.chunk);
+  const double rows = RoundUp(positions, 2);
+  const double padded = RoundUp(columns, lanes);
+  double cycles = rows * depth * padded / lanes / kChannelLanesRate;
+  // Copying output_grad, per run of it, for each block of columns; copying the
+  // filter, per chunk.
+  const double run = std::min<double>(
+      blocks.rows, static_cast<double>(plan.geometry.out_channels) *
+                       plan.geometry.axis[plan.geometry.rank - 1].filter);
+  cycles += rows * depth / run * 2.5 * CeilDiv(columns, blocks.column_block);
+  const double filter = depth * padded;
+  cycles += filter * chunks * (filter <= (1 << 18) ? 0.1 : 0.3);
+  // Visiting the sums, per vector.
+  cycles += rows * padded / lanes *
+            CeilDiv(static_cast<int64_t>(depth), blocks.row_block) * 6.0;
+  return cycles * 1.15;
+}
+
+}  // namespace conv_transpose_nd

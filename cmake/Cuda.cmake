@@ -89,10 +89,19 @@ function(conv_transpose_nd_device_code variable)
     COMMAND ${Python_EXECUTABLE} ${CUBINS} table --info "${CONV_TRANSPOSE_ND_CUDA_INFO}" ${table} ${images}
     DEPENDS ${images} ${CUBINS}
     COMMENT "Embedding device code" VERBATIM)
+  add_custom_target(conv_transpose_nd_cubins DEPENDS ${images} ${table})
   # The images are read by .incbin, which no compiler reports as a dependency.
   set_source_files_properties(${table} PROPERTIES OBJECT_DEPENDS "${images}")
   list(APPEND ${variable} ${table})
   set(${variable} ${${variable}} PARENT_SCOPE)
   list(FILTER images INCLUDE REGEX "cubin$")
   set(CONV_TRANSPOSE_ND_CUBINS ${images} PARENT_SCOPE)
+endfunction()
+
+# The commands of a target that links to others wait for those to be built; not where a target that
+# links to none runs them, too. Compiling device code takes as long as compiling the core.
+function(conv_transpose_nd_needs_cubins target)
+  if(TARGET conv_transpose_nd_cubins)
+    add_dependencies(${target} conv_transpose_nd_cubins)
+  endif()
 endfunction()

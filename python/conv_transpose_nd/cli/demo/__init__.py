@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # Packages of the extras `tensorflow` and `demo`, by import name.
 _NEEDS = ("tensorflow", "PIL", "rich", "skimage", "sklearn")
 _REPEATS = 15
-EXAMPLE = "conv-transpose-nd demo --seconds 60 --output demo-output"
+EXAMPLE = "conv-transpose-nd demo --seconds 120 --output demo-output"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seconds",
         type=_positive,
-        default=120.0,
+        default=60.0,
         help="how long to train, in seconds (default: %(default)s)",
     )
     parser.add_argument(

@@ -16,8 +16,9 @@ DEMO_ARGS ?= --output demo-output
 # What `make bench` measures; the file is written as it goes, and the same command goes on.
 BENCH_ARGS ?= --threads 1,2 --json build/bench/figures.json
 
-# How long `make fuzz` looks for inputs that no test thought of.
+# How long `make fuzz` looks for inputs that no test thought of; the seed of its search, 0 for a new one.
 FUZZ_SECONDS ?= 60
+FUZZ_SEED ?= 0
 
 # The op library only fits the TensorFlow it was built against, so it is built against the one here.
 TENSORFLOW ?= tensorflow>=2.21,<2.22
@@ -76,10 +77,10 @@ fuzz: $(VENV)/.build-requires
 	    -DCONV_TRANSPOSE_ND_BUILD_OP=OFF -DCONV_TRANSPOSE_ND_BUILD_PYTHON=OFF \
 	    -DCONV_TRANSPOSE_ND_CUDA=OFF -DCMAKE_BUILD_TYPE=None \
 	    -DCMAKE_CXX_FLAGS=-O1; \
-	  $(BIN)/cmake --build build/fuzz; \
+	  $(BIN)/cmake --build build/fuzz --target geometry_fuzz conv_transpose_fuzz; \
 	  for run in "geometry 300 1" "conv_transpose 120 3"; do \
 	    set -- $$run; mkdir -p build/fuzz/corpus/$$1; \
-	    build/fuzz/tests/fuzz/$${1}_fuzz build/fuzz/corpus/$$1 tests/fuzz/corpus/$$1 -max_len=$$2 \
+	    build/fuzz/tests/fuzz/$${1}_fuzz build/fuzz/corpus/$$1 tests/fuzz/corpus/$$1 -max_len=$$2 -seed=$(FUZZ_SEED) \
 	      -max_total_time=$$(($(FUZZ_SECONDS) * $$3 / 4)) -artifact_prefix=build/fuzz/ \
 	      -print_final_stats=1 -verbosity=0; \
 	  done

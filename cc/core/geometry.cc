@@ -532,6 +532,22 @@ Dims ConvTransposeGeometry::FilterDims() const {
   return dims;
 }
 
+Dims ResultDims(Operation operation, const ConvTransposeGeometry& geometry) {
+  switch (operation) {
+    case Operation::kInputGrad:
+      return geometry.InputDims();
+    case Operation::kFilterGrad:
+      return geometry.FilterDims();
+    default:
+      return geometry.OutputDims();
+  }
+}
+
+int64_t ResultElements(Operation operation,
+                       const ConvTransposeGeometry& geometry) {
+  return NumElements(ResultDims(operation, geometry));
+}
+
 Status ResolveGeometry(Operation operation, const Shapes& shapes,
                        const Attributes& attributes,
                        ConvTransposeGeometry* geometry) {

@@ -111,6 +111,11 @@ enum class Operation {
   kFilterGrad,     // filter gradient from input and output_grad
 };
 
+// What the operation computes, and its number of elements.
+Dims ResultDims(Operation operation, const ConvTransposeGeometry& geometry);
+int64_t ResultElements(Operation operation,
+                       const ConvTransposeGeometry& geometry);
+
 // Strides in elements of a tensor [batch, spatial..., channels] stored in
 // `data_format`.
 struct ElementStrides {

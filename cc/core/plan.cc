@@ -49,17 +49,6 @@ bool HasProducts(const Plan& plan) {
          NumElements(geometry.OutputDims()) > 0;
 }
 
-int64_t ResultElements(const Plan& plan) {
-  switch (plan.operation) {
-    case Operation::kInputGrad:
-      return NumElements(plan.geometry.InputDims());
-    case Operation::kFilterGrad:
-      return NumElements(plan.geometry.FilterDims());
-    default:
-      return NumElements(plan.geometry.OutputDims());
-  }
-}
-
 constexpr int64_t kWinogradDepth = 16;
 
 bool IsChannelwise(const Plan& plan) {
@@ -188,7 +177,7 @@ Plan MakePlan(Operation operation, const ConvTransposeGeometry& geometry,
   plan.dtype = dtype;
   plan.target = target;
   plan.geometry = geometry;
-  if (ResultElements(plan) == 0) {
+  if (ResultElements(operation, geometry) == 0) {
     plan.reason = "the result is empty";
     return plan;
   }

@@ -46,12 +46,18 @@ void RunReference(const Plan& plan, const Operands& operands) {
   }
 }
 
-// Allocates the result and runs without the interpreter lock.
-py::array Execute(const Plan& plan, Operands operands, const Dims& result_dims,
+// Plans, allocates the result, and runs without the interpreter lock.
+py::array Execute(Operation operation, const Shapes& shapes,
+                  const Attributes& attributes, Operands operands,
                   const py::dtype& dtype, int num_threads, bool reference) {
+  ConvTransposeGeometry geometry;
+  ThrowIfError(ResolveGeometry(operation, shapes, attributes, &geometry));
   if (num_threads < 0)
     Invalid("num_threads must be >= 0, got " + std::to_string(num_threads));
-  py::array result = AllocateResult(dtype, result_dims);
+  const std::shared_ptr<const Plan> shared_plan =
+      SharedPlanFor(operation, geometry, attributes.dtype);
+  const Plan& plan = *shared_plan;
+  py::array result = AllocateResult(dtype, ResultDims(operation, geometry));
   operands.result = result.mutable_data();
   py::gil_scoped_release release;
   if (plan.family == KernelFamily::kNone) return result;
@@ -98,14 +104,10 @@ py::array ConvTranspose(const Arguments& arguments,
     shapes.bias = ShapeOf(bias);
     operands.bias = bias.data();
   }
-  ConvTransposeGeometry geometry;
-  ThrowIfError(ResolveGeometry(Operation::kConvTranspose, shapes, attributes,
-                               &geometry));
   operands.input = input.data();
   operands.filter = filter.data();
-  return Execute(*SharedPlanFor(Operation::kConvTranspose, geometry, dtype),
-                 operands, geometry.OutputDims(), input.dtype(), num_threads,
-                 reference);
+  return Execute(Operation::kConvTranspose, shapes, attributes, operands,
+                 input.dtype(), num_threads, reference);
 }
 
 py::array InputGrad(const Arguments& arguments,
@@ -122,15 +124,11 @@ py::array InputGrad(const Arguments& arguments,
   Shapes shapes;
   shapes.filter = ShapeOf(filter);
   shapes.output = ShapeOf(output_grad);
-  ConvTransposeGeometry geometry;
-  ThrowIfError(
-      ResolveGeometry(Operation::kInputGrad, shapes, attributes, &geometry));
   Operands operands;
   operands.output_grad = output_grad.data();
   operands.filter = filter.data();
-  return Execute(*SharedPlanFor(Operation::kInputGrad, geometry, dtype),
-                 operands, geometry.InputDims(), output_grad.dtype(),
-                 num_threads, reference);
+  return Execute(Operation::kInputGrad, shapes, attributes, operands,
+                 output_grad.dtype(), num_threads, reference);
 }
 
 py::array FilterGrad(const Arguments& arguments,
@@ -149,15 +147,11 @@ py::array FilterGrad(const Arguments& arguments,
   shapes.input = ShapeOf(input);
   shapes.filter = ReadShape("filter_shape", filter_shape);
   shapes.output = ShapeOf(output_grad);
-  ConvTransposeGeometry geometry;
-  ThrowIfError(
-      ResolveGeometry(Operation::kFilterGrad, shapes, attributes, &geometry));
   Operands operands;
   operands.input = input.data();
   operands.output_grad = output_grad.data();
-  return Execute(*SharedPlanFor(Operation::kFilterGrad, geometry, dtype),
-                 operands, geometry.FilterDims(), input.dtype(), num_threads,
-                 reference);
+  return Execute(Operation::kFilterGrad, shapes, attributes, operands,
+                 input.dtype(), num_threads, reference);
 }
 
 }  // namespace conv_transpose_nd

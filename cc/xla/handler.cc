@@ -104,17 +104,6 @@ std::vector<Slot> Slots(const Call& call) {
   }
 }
 
-int64_t ResultElements(const Call& call) {
-  switch (call.operation) {
-    case Operation::kInputGrad:
-      return NumElements(call.geometry.InputDims());
-    case Operation::kFilterGrad:
-      return NumElements(call.geometry.FilterDims());
-    default:
-      return NumElements(call.geometry.OutputDims());
-  }
-}
-
 ffi::Error ReadOperands(const Call& call, ffi::RemainingArgs arguments,
                         Operands* operands) {
   const std::vector<Slot> slots = Slots(call);
@@ -155,7 +144,8 @@ ffi::Error Execute(ffi::RemainingArgs arguments,
       error.failure()) {
     return error;
   }
-  const int64_t bytes = ResultElements(call) * SizeOf(call.dtype);
+  const int64_t bytes =
+      ResultElements(call.operation, call.geometry) * SizeOf(call.dtype);
   if (static_cast<int64_t>(result->size_bytes()) != bytes) {
     return ffi::Error::InvalidArgument(
         "the result of conv_transpose_nd must hold " + std::to_string(bytes) +

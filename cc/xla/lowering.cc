@@ -37,17 +37,6 @@ PrimitiveType TypeOf(DType dtype) {
   }
 }
 
-Dims ResultDims(const Call& call) {
-  switch (call.operation) {
-    case Operation::kInputGrad:
-      return call.geometry.InputDims();
-    case Operation::kFilterGrad:
-      return call.geometry.FilterDims();
-    default:
-      return call.geometry.OutputDims();
-  }
-}
-
 // The window of a convolution, one value per spatial axis.
 struct Window {
   Dims stride, base_dilation, window_dilation;
@@ -241,7 +230,8 @@ XlaOp Sums(const Call& call, XlaOp first, XlaOp second, bool no_products) {
 }  // namespace
 
 xla::Shape ResultShape(const Call& call, PrimitiveType type) {
-  return xla::ShapeUtil::MakeShapeWithDescendingLayout(type, ResultDims(call));
+  return xla::ShapeUtil::MakeShapeWithDescendingLayout(
+      type, ResultDims(call.operation, call.geometry));
 }
 
 XlaOp LowerToHlo(const Call& call, const std::vector<XlaOp>& operands) {

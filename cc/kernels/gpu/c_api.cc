@@ -131,17 +131,6 @@ Status Read(const conv_transpose_nd_gpu_call& call, Operation* operation,
   return OkStatus();
 }
 
-Dims ResultDims(Operation operation, const ConvTransposeGeometry& geometry) {
-  switch (operation) {
-    case Operation::kInputGrad:
-      return geometry.InputDims();
-    case Operation::kFilterGrad:
-      return geometry.FilterDims();
-    default:
-      return geometry.OutputDims();
-  }
-}
-
 Status Create(const conv_transpose_nd_gpu_call& call, void* stream,
               conv_transpose_nd_gpu_program* made) {
   Operation operation;

@@ -192,18 +192,6 @@ const char* Suffix(DType dtype) {
   }
 }
 
-int64_t ResultElements(Operation operation,
-                       const ConvTransposeGeometry& geometry) {
-  switch (operation) {
-    case Operation::kInputGrad:
-      return NumElements(geometry.InputDims());
-    case Operation::kFilterGrad:
-      return NumElements(geometry.FilterDims());
-    default:
-      return NumElements(geometry.OutputDims());
-  }
-}
-
 Axis<int64_t> MakeAxis(const AxisGeometry& axis) {
   const int64_t gcd = std::gcd(axis.stride, axis.dilation);
   const int64_t period = axis.stride / gcd;

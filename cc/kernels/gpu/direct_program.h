@@ -14,9 +14,6 @@ bool FitsInt32(const ConvTransposeGeometry& geometry);
 
 Axis<int64_t> MakeAxis(const AxisGeometry& axis);
 
-int64_t ResultElements(Operation operation,
-                       const ConvTransposeGeometry& geometry);
-
 // The parameters of a transposed convolution or an input gradient, which must
 // fit in 32 bits.
 DirectParams<int32_t> GatherParams32(Operation operation,

@@ -120,18 +120,6 @@ const char* DTypeName(DType dtype) {
   return kNames[static_cast<int>(dtype)];
 }
 
-int64_t ResultElements(Operation operation,
-                       const ConvTransposeGeometry& geometry) {
-  switch (operation) {
-    case Operation::kInputGrad:
-      return NumElements(geometry.InputDims());
-    case Operation::kFilterGrad:
-      return NumElements(geometry.FilterDims());
-    default:
-      return NumElements(geometry.OutputDims());
-  }
-}
-
 Values RandomValues(Random* random, DType dtype,
                     const ConvTransposeGeometry& geometry) {
   Values values;

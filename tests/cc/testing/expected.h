@@ -55,9 +55,6 @@ std::vector<double> Tolerance(Operation operation, DType dtype,
 std::vector<double> Tolerance(const Plan& plan, const Values& values,
                               const std::vector<double>& expected);
 
-int64_t ResultElements(Operation operation,
-                       const ConvTransposeGeometry& geometry);
-
 // Fails the test where `got` is further from `expected` than tolerance +
 // rounding to the dtype, or where only one of them is NaN or infinite.
 void ExpectClose(const Tensor& got, const std::vector<double>& expected,

@@ -73,6 +73,8 @@ Dims Ordered(DataFormat data_format, const Dims& channels_last);
 
 std::string Describe(const Request& request);
 
+inline constexpr DType kFloatingDTypes[] = {DType::kHalf, DType::kBFloat16,
+                                            DType::kFloat, DType::kDouble};
 inline constexpr Operation kOperations[] = {
     Operation::kConvTranspose, Operation::kInputGrad, Operation::kFilterGrad};
 inline constexpr Padding kPaddings[] = {

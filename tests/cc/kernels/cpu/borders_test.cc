@@ -15,6 +15,7 @@
 namespace conv_transpose_nd {
 namespace {
 
+using testing::kFloatingDTypes;
 using testing::Random;
 using testing::Request;
 using testing::SimpleRequest;
@@ -22,9 +23,6 @@ using testing::Values;
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
-constexpr DType kFloatingDTypes[] = {DType::kHalf, DType::kBFloat16,
-                                     DType::kFloat, DType::kDouble};
-
 class BordersTest : public ::testing::TestWithParam<DType> {};
 
 void Sprinkle(Random* random, std::vector<double>* values, int count) {

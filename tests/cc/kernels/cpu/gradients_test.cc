@@ -8,12 +8,10 @@
 namespace conv_transpose_nd {
 namespace {
 
+using testing::kFloatingDTypes;
 using testing::Random;
 using testing::Request;
 using testing::SimpleRequest;
-
-constexpr DType kFloatingDTypes[] = {DType::kHalf, DType::kBFloat16,
-                                     DType::kFloat, DType::kDouble};
 
 void CheckGradients(const Request& request, uint64_t seed = 1) {
   Random random(seed);

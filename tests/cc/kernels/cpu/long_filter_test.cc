@@ -137,8 +137,8 @@ double Seconds(const Plan& plan, double filter_value) {
   operands.input = input.data();
   operands.filter = filter.data();
   operands.output_grad = output.data();
-  testing::Tensor result(
-      plan.dtype, testing::ResultElements(plan.operation, plan.geometry));
+  testing::Tensor result(plan.dtype,
+                         ResultElements(plan.operation, plan.geometry));
   operands.result = result.data();
   double least = std::numeric_limits<double>::infinity();
   for (int i = 0; i < 4; ++i) {

@@ -3,7 +3,6 @@
 // launch run in the emulator. What is embedded are the real images.
 #include "cc/kernels/gpu/c_api.h"
 
-#include <dlfcn.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -16,7 +15,7 @@
 #include "cc/kernels/gpu/launch.h"
 #include "tests/cc/kernels/gpu/emulator.h"
 #include "tests/cc/testing/expected.h"
-#include "tests/cc/testing/fake_cuda.h"
+#include "tests/cc/testing/fake_cuda_control.h"
 #include "tests/cc/testing/request.h"
 
 namespace conv_transpose_nd {
@@ -26,16 +25,6 @@ namespace {
 using testing::Random;
 using testing::Request;
 using testing::Tensor;
-
-template <typename Pointer>
-Pointer Control(const char* name) {
-  static void* const library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
-  EXPECT_NE(library, nullptr) << dlerror();
-  const auto found = reinterpret_cast<Pointer>(dlsym(library, name));
-  EXPECT_NE(found, nullptr) << "a real driver, not tests/cc/testing/fake_cuda";
-  return found;
-}
-#define FAKE(name) Control<decltype(&::name)>(#name)
 
 // What the next launches must be.
 const Program* wanted = nullptr;
@@ -138,7 +127,7 @@ void Check(Operation operation, DType dtype, const Request& request,
       operation == Operation::kConvTranspose && geometry.has_bias;
   const Tensor bias =
       Filled(dtype, has_bias ? values.bias : std::vector<double>(), aligned);
-  Tensor result(dtype, testing::ResultElements(operation, geometry), aligned);
+  Tensor result(dtype, ResultElements(operation, geometry), aligned);
   std::vector<char> memory(conv_transpose_nd_gpu_workspace_bytes(program) + 512,
                            -1);
   void* const workspace = reinterpret_cast<void*>(

@@ -8,11 +8,9 @@ namespace conv_transpose_nd {
 namespace gpu {
 namespace {
 
+using testing::kFloatingDTypes;
 using testing::Random;
 using testing::Request;
-
-constexpr DType kFloatingDTypes[] = {DType::kHalf, DType::kBFloat16,
-                                     DType::kFloat, DType::kDouble};
 
 class ChannelsTest : public ::testing::TestWithParam<DType> {
  protected:

@@ -2,7 +2,6 @@
 // loaded how often, what reaches the driver, and what its errors become.
 #include "cc/kernels/gpu/launch.h"
 
-#include <dlfcn.h>
 #include <gtest/gtest.h>
 
 #include <array>
@@ -11,7 +10,7 @@
 #include <thread>
 #include <vector>
 
-#include "tests/cc/testing/fake_cuda.h"
+#include "tests/cc/testing/fake_cuda_control.h"
 
 namespace conv_transpose_nd {
 namespace gpu {
@@ -34,17 +33,6 @@ const Image kImages[] = {
     {"n.sm_80.cubin", "n", 80, false, false, kOther, kCubin, sizeof(kCubin)},
 };
 const ImageTable kTable = {kImages, 6};
-
-// The controls of the library that is loaded as the driver.
-template <typename Pointer>
-Pointer Control(const char* name) {
-  static void* const library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
-  EXPECT_NE(library, nullptr) << dlerror();
-  const auto found = reinterpret_cast<Pointer>(dlsym(library, name));
-  EXPECT_NE(found, nullptr) << "a real driver, not tests/cc/testing/fake_cuda";
-  return found;
-}
-#define FAKE(name) Control<decltype(&::name)>(#name)
 
 struct Params {
   int64_t factor;

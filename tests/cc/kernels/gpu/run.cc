@@ -52,7 +52,7 @@ Tensor RunOnce(const Program& program, Operation operation, DType dtype,
   const Operand bias(dtype, forward ? values.bias : std::vector<double>(),
                      aligned);
   const Buffer workspace(program.workspace_bytes);
-  const int64_t elements = testing::ResultElements(operation, geometry);
+  const int64_t elements = ResultElements(operation, geometry);
   const Operand result(dtype, elements, aligned);
   emulator::Run(program, first.data(), second.data(),
                 bias.bytes() > 0 ? bias.data() : nullptr, result.data(),

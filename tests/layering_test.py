@@ -116,6 +116,13 @@ def list_complaints(cmake: str, build: str, tree: set[str]) -> list[str]:
     return found + [f"BUILD names {path}, CMake does not" for path in sorted(in_build - in_cmake)]
 
 
+def header_complaints(build: str, headers: set[str]) -> list[str]:
+    """BUILD must name every header that it compiles: Bazel sees no other."""
+    named = set(re.findall(r'"(cc/[\w/.-]+)"', re.sub(r"#[^\n]*", "", build)))
+    shared = {path for path in headers if not path.startswith("cc/pybind/")}
+    return [f"BUILD lacks {path}" for path in sorted(shared - named)]
+
+
 def versions(pyproject: str, cmake: str, changelog: str) -> dict[str, str]:
     """The version by file; empty where a file names none."""
     patterns = {
@@ -195,6 +202,12 @@ def test_different_file_lists_are_found() -> None:
     ]
 
 
+def test_a_header_that_bazel_does_not_see_is_found() -> None:
+    build = 'hdrs = ["cc/core/a.h"],  # "cc/core/b.h"'
+    headers = {"cc/core/a.h", "cc/core/b.h", "cc/pybind/c.h"}
+    assert header_complaints(build, headers) == ["BUILD lacks cc/core/b.h"]
+
+
 def test_different_versions_are_found() -> None:
     found = versions('version = "1.2"', "project(x VERSION 1.3 LANGUAGES CXX)", "# no version")
     assert list(found.values()) == ["1.2", "1.3", ""]
@@ -217,6 +230,7 @@ def test_no_banned_identifier() -> None:
 def test_build_and_cmake_list_the_same_files() -> None:
     tree = set(files("cc", {".cc", ".cu"}))
     assert list_complaints(read("CMakeLists.txt"), read("BUILD"), tree) == []
+    assert header_complaints(read("BUILD"), set(files("cc", {".h", ".cuh"}))) == []
 
 
 def test_one_version() -> None:

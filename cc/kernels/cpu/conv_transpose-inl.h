@@ -53,6 +53,7 @@ inline int64_t RoundUp64(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 #include "cc/kernels/cpu/channel_lanes-inl.h"
 #include "cc/kernels/cpu/pixel_lanes-inl.h"
 #include "cc/kernels/cpu/pixel_tiles-inl.h"
+#include "cc/kernels/cpu/result_lines-inl.h"
 #include "cc/kernels/cpu/tap_lanes-inl.h"
 #include "cc/kernels/cpu/minimal_filter-inl.h"
 #include "cc/kernels/cpu/winograd_pack-inl.h"

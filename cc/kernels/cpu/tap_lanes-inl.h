@@ -10,46 +10,6 @@
 #ifndef CONV_TRANSPOSE_ND_KERNELS_CPU_TAP_LANES_INL_H_
 #define CONV_TRANSPOSE_ND_KERNELS_CPU_TAP_LANES_INL_H_
 
-// to[0 .. length) += from[0 .. length). Reads and rewrites whole vectors: what
-// lies beyond `length` stays as it is.
-template <typename A>
-class RunAdder {
- public:
-  explicit RunAdder(int64_t length)
-      : vectors_(length / kLanes<A>), tail_(length % kLanes<A>) {
-    for (int i = 0; i < kLanes<A>; ++i) mask_[i] = i < tail_ ? -1 : 0;
-  }
-
-  // `count` runs, `passes` of which overlap with their neighbours: those that
-  // follow each other are far enough apart for a load not to wait for a store.
-  void Add(const A* from, int64_t from_step, int64_t count, int64_t passes,
-           A* to, int64_t to_step) const {
-    for (int64_t pass = 0; pass < passes; ++pass) {
-      for (int64_t i = pass; i < count; i += passes) {
-        AddOne(from + i * from_step, to + i * to_step);
-      }
-    }
-  }
-
-  void AddOne(const A* from, A* to) const {
-    for (int64_t v = 0; v < vectors_; ++v, from += kLanes<A>, to += kLanes<A>) {
-      Store(to, Load(to) + Load(from));
-    }
-    if (tail_ == 0) return;
-    const Vec<A> last =
-        reinterpret_cast<Vec<A>>(reinterpret_cast<Mask>(Load(from)) & mask_);
-    Store(to, Load(to) + last);
-  }
-
- private:
-  using Int = std::conditional_t<sizeof(A) == 8, int64_t, int32_t>;
-  typedef Int Mask __attribute__((vector_size(CT_VECTOR_BYTES)));
-
-  int64_t vectors_;
-  int64_t tail_;
-  Mask mask_;
-};
-
 template <typename T>
 class TapLanes {
  public:
@@ -67,8 +27,7 @@ class TapLanes {
         panel_columns_(blocks_.vectors * kLanes<A>),
         run_(blocks_.run_taps * blocks_.columns),
         line_columns_(geometry_.axis[inner_].filter * blocks_.columns),
-        reach_((geometry_.axis[inner_].filter - 1) *
-               geometry_.axis[inner_].dilation) {}
+        lines_(call) {}
 
   int64_t PackUnits() const {
     return geometry_.groups * blocks_.column_blocks * blocks_.panels;
@@ -107,10 +66,10 @@ class TapLanes {
   // Computes one unit: a block of result lines of some channels of one group.
   void RunUnit(int64_t unit, int worker) {
     SetScratch(worker);
-    SetUnit(unit);
-    StartLines();
+    lines_.SetUnit(unit);
+    lines_.Start();
     VisitSource();
-    StoreLines();
+    lines_.Store();
   }
 
  private:
@@ -138,13 +97,14 @@ class TapLanes {
 
   void SetScratch(int worker) {
     char* p = scratch_ + worker * plan_.scratch_bytes;
-    lines_ = reinterpret_cast<A*>(p);
+    A* lines = reinterpret_cast<A*>(p);
     p += RoundUp64((blocks_.lines * blocks_.line + kLanes<A>)*sizeof(A));
     products_ = reinterpret_cast<A*>(p);
     p += RoundUp64((blocks_.row_block * blocks_.panel_block * panel_columns_ +
                     kLanes<A>)*sizeof(A));
     transposed_ = reinterpret_cast<A*>(p);
     p += RoundUp64(blocks_.transposed_elements * sizeof(A));
+    lines_.SetScratch(lines, transposed_);
     rows_ = reinterpret_cast<const A**>(p);
     sums_ = reinterpret_cast<A**>(p) + blocks_.row_block + 16;
     p += RoundUp64(2 * (blocks_.row_block + 16) * 8);
@@ -155,99 +115,24 @@ class TapLanes {
     converted_ = reinterpret_cast<A*>(p);
   }
 
-  void SetUnit(int64_t unit) {
-    block_ = unit % blocks_.column_blocks;
-    unit /= blocks_.column_blocks;
-    for (int a = inner_; a >= 0; --a) {
-      const int64_t b = unit % blocks_.blocks[a];
-      unit /= blocks_.blocks[a];
-      begin_[a] = b * blocks_.block[a];
-      end_[a] =
-          std::min(begin_[a] + blocks_.block[a], geometry_.axis[a].output);
-    }
-    group_ = unit % geometry_.groups;
-    batch_ = unit / geometry_.groups;
-    first_channel_ = block_ * blocks_.columns;
-    columns_ = std::min(blocks_.columns, gather_.columns - first_channel_);
-    const AxisGeometry& axis = geometry_.axis[inner_];
-    first_position_ = begin_[inner_] + axis.pad_before - reach_;
-    if (blocks_.transposed) {
-      first_position_ -=
-          (first_position_ % axis.stride + axis.stride) % axis.stride;
-    }
-  }
-
-  int64_t UnitLines() const {
-    int64_t lines = 1;
-    for (int a = 0; a < inner_; ++a) lines *= end_[a] - begin_[a];
-    return lines;
-  }
-
-  // Every sum starts from its bias.
-  void StartLines() {
-    const int64_t lines = UnitLines();
-    std::fill(lines_, lines_ + lines * blocks_.line, A(0));
-    if (call_.bias == nullptr) return;
-    const A* bias = call_.bias + group_ * gather_.columns + first_channel_;
-    if (blocks_.transposed) {
-      for (int64_t row = 0; row < lines * PhaseColumns(); ++row) {
-        std::fill(lines_ + row * blocks_.phase,
-                  lines_ + (row + 1) * blocks_.phase,
-                  bias[row % blocks_.columns]);
-      }
-      return;
-    }
-    for (int64_t i = 0; i + blocks_.columns <= blocks_.line;
-         i += blocks_.columns) {
-      std::copy(bias, bias + columns_, lines_ + i);
-    }
-    for (int64_t l = 1; l < lines; ++l) {
-      std::copy(lines_, lines_ + blocks_.line, lines_ + l * blocks_.line);
-    }
-  }
-
-  // Rows of a transposed line: [position mod stride][channel].
-  int64_t PhaseColumns() const {
-    return geometry_.axis[inner_].stride * blocks_.columns;
-  }
-
-  // Source positions [first, last) of the axis that reach the unit.
-  void SourceRange(int a, int64_t* first, int64_t* last) const {
-    const AxisGeometry& axis = geometry_.axis[a];
-    const int64_t reach = (axis.filter - 1) * axis.dilation;
-    const int64_t low = begin_[a] + axis.pad_before - reach;
-    *first = low <= 0 ? 0 : (low + axis.stride - 1) / axis.stride;
-    const int64_t high = end_[a] - 1 + axis.pad_before;
-    *last = high < 0 ? 0 : std::min(axis.input, high / axis.stride + 1);
-  }
-
-  // Filter positions [first, last) that lead from source position i to the
-  // unit's positions of the axis.
-  void TapRange(int a, int64_t i, int64_t* first, int64_t* last) const {
-    const AxisGeometry& axis = geometry_.axis[a];
-    const int64_t low = begin_[a] + axis.pad_before - i * axis.stride;
-    const int64_t high = end_[a] - 1 + axis.pad_before - i * axis.stride;
-    *first = low <= 0 ? 0 : (low + axis.dilation - 1) / axis.dilation;
-    *last = high < 0 ? 0 : std::min(axis.filter, high / axis.dilation + 1);
-  }
-
   // All source positions that reach the unit, in blocks of rows.
   void VisitSource() {
     std::array<int64_t, kMaxRank> first{}, last{}, i{};
     for (int a = 0; a <= inner_; ++a) {
-      SourceRange(a, &first[a], &last[a]);
+      lines_.SourceRange(a, &first[a], &last[a]);
       if (first[a] >= last[a]) return;
       i[a] = first[a];
     }
     rows_taken_ = segments_taken_ = 0;
     while (true) {
       Segment segment;
-      segment.source_offset = batch_ * gather_.source.batch +
-                              group_ * gather_.depth * gather_.source.channel;
+      segment.source_offset =
+          lines_.batch() * gather_.source.batch +
+          lines_.group() * gather_.depth * gather_.source.channel;
       bool reaches = true;
       for (int a = 0; a < inner_; ++a) {
         segment.position[a] = i[a];
-        TapRange(a, i[a], &segment.first[a], &segment.last[a]);
+        lines_.TapRange(a, i[a], &segment.first[a], &segment.last[a]);
         reaches = reaches && segment.first[a] < segment.last[a];
         segment.source_offset += i[a] * gather_.source.axis[a];
       }
@@ -322,15 +207,11 @@ class TapLanes {
   void VisitTaps(const Segment& segment, const Visit& visit) const {
     std::array<int64_t, kMaxRank> k = segment.first;
     while (true) {
-      int64_t tap = 0, line = 0;
+      int64_t tap = 0;
       for (int a = 0; a < inner_; ++a) {
-        const AxisGeometry& axis = geometry_.axis[a];
-        tap = tap * axis.filter + k[a];
-        line = line * (end_[a] - begin_[a]) +
-               segment.position[a] * axis.stride + k[a] * axis.dilation -
-               axis.pad_before - begin_[a];
+        tap = tap * geometry_.axis[a].filter + k[a];
       }
-      visit(tap, line);
+      visit(tap, lines_.LineOf(segment.position, k));
       int a = inner_ - 1;
       while (a >= 0 && ++k[a] == segment.last[a]) k[a] = segment.first[a], --a;
       if (a < 0) return;
@@ -376,9 +257,9 @@ class TapLanes {
     }
     bool any = false;
     const int64_t zero = 0;
-    const A* filter =
-        packed_filter_ +
-        (group_ * blocks_.column_blocks + block_) * BlockElements();
+    const A* filter = packed_filter_ + (lines_.group() * blocks_.column_blocks +
+                                        lines_.block()) *
+                                           BlockElements();
     for (int64_t p = panel; p < end; ++p) {
       if (!needed_[p]) continue;
       any = true;
@@ -429,9 +310,9 @@ class TapLanes {
       const Segment& segment = segments_[s];
       const RunAdder<A> adder(segment.count);
       for (int64_t k = 0; k < axis.filter; ++k) {
-        const int64_t position =
-            segment.x * axis.stride + k * axis.dilation - first_position_;
-        A* sums = lines_ +
+        const int64_t position = segment.x * axis.stride + k * axis.dilation -
+                                 lines_.first_position();
+        A* sums = lines_.sums() +
                   position % axis.stride * blocks_.columns * blocks_.phase +
                   position / axis.stride;
         VisitTaps(segment, [&](int64_t tap, int64_t line) {
@@ -460,8 +341,9 @@ class TapLanes {
       const Segment& segment = segments_[s];
       const A* from = products_ + segment.row * row_step;
       VisitTaps(segment, [&](int64_t tap, int64_t line) {
-        A* to = lines_ + line * blocks_.line +
-                (segment.x * axis.stride - first_position_) * blocks_.columns;
+        A* to = lines_.sums() + line * blocks_.line +
+                (segment.x * axis.stride - lines_.first_position()) *
+                    blocks_.columns;
         for (int64_t k = 0; k < axis.filter; k += blocks_.run_taps) {
           const int64_t q = tap * line_columns_ + k * blocks_.columns;
           const int64_t low = std::max(q, first);
@@ -481,94 +363,6 @@ class TapLanes {
     }
   }
 
-  void StoreLines() {
-    std::array<int64_t, kMaxRank> o = begin_;
-    const int64_t lines = UnitLines();
-    for (int64_t l = 0; l < lines; ++l) {
-      int64_t offset =
-          batch_ * gather_.result.batch +
-          (group_ * gather_.columns + first_channel_) * gather_.result.channel;
-      for (int a = 0; a <= inner_; ++a) {
-        offset += o[a] * gather_.result.axis[a];
-      }
-      const A* sums = lines_ + l * blocks_.line;
-      if (blocks_.transposed) {
-        StoreTransposed(sums, call_.result + offset);
-      } else {
-        StoreLine(sums + reach_ * blocks_.columns, call_.result + offset);
-      }
-      int a = inner_ - 1;
-      while (a >= 0 && ++o[a] == end_[a]) o[a] = begin_[a], --a;
-    }
-  }
-
-  // Positions and channels of a transposed line in turn.
-  void StoreTransposed(const A* sums, T* result) const {
-    const AxisGeometry& axis = geometry_.axis[inner_];
-    const int64_t first = begin_[inner_] + axis.pad_before - first_position_;
-    const int64_t skipped = first % axis.stride;
-    const int64_t phases =
-        (end_[inner_] - begin_[inner_] + skipped + axis.stride - 1) /
-        axis.stride;
-    sums += first / axis.stride;
-    if (gather_.result.channel == 1) {
-      Interleave(sums, blocks_.phase, PhaseColumns(), phases, transposed_);
-      return StoreLine(transposed_ + skipped * blocks_.columns, result);
-    }
-    for (int64_t c = 0; c < columns_; ++c) {
-      Interleave(sums + c * blocks_.phase, blocks_.columns * blocks_.phase,
-                 axis.stride, phases, transposed_);
-      T* to = result + c * gather_.result.channel;
-      for (int64_t p = 0; p < end_[inner_] - begin_[inner_]; ++p) {
-        to[p * gather_.result.axis[inner_]] =
-            FromCompute<T>(geometry_.activation, transposed_[skipped + p]);
-      }
-    }
-  }
-
-  // Sums [position][channel] of a line.
-  void StoreLine(const A* sums, T* result) const {
-    const int64_t positions = end_[inner_] - begin_[inner_];
-    const int64_t step = gather_.result.axis[inner_];
-    if (gather_.result.channel == 1 && step == columns_ &&
-        columns_ == blocks_.columns) {
-      return StoreRun(sums, positions * columns_, result);
-    }
-    if (gather_.result.channel == 1) {
-      for (int64_t p = 0; p < positions; ++p) {
-        StoreRun(sums + p * blocks_.columns, columns_, result + p * step);
-      }
-      return;
-    }
-    for (int64_t c = 0; c < columns_; ++c) {
-      T* to = result + c * gather_.result.channel;
-      for (int64_t p = 0; p < positions; ++p) {
-        to[p * step] =
-            FromCompute<T>(geometry_.activation, sums[p * blocks_.columns + c]);
-      }
-    }
-  }
-
-  void StoreRun(const A* sums, int64_t count, T* result) const {
-    const Activation activation = geometry_.activation;
-    if constexpr (kNative<T>) {
-      if (activation == Activation::kNone) {
-        std::memcpy(static_cast<void*>(result), sums, count * sizeof(T));
-        return;
-      }
-      if (activation == Activation::kRelu) {
-        for (int64_t i = 0; i < count; ++i) {
-          const T z = static_cast<T>(sums[i]);
-          result[i] = z < T(0) ? T(0) : z;
-        }
-        return;
-      }
-    }
-    for (int64_t i = 0; i < count; ++i) {
-      result[i] = FromCompute<T>(activation, sums[i]);
-    }
-  }
-
   const GatherCall<T>& call_;
   const Plan& plan_;
   const ConvTransposeGeometry& geometry_;
@@ -580,14 +374,10 @@ class TapLanes {
   const int64_t panel_columns_;
   const int64_t run_;           // columns that add to adjacent sums
   const int64_t line_columns_;  // columns of one outer tap
-  const int64_t reach_;         // of the innermost axis: its filter's extent
 
-  // The unit at hand: result positions [begin, end).
-  std::array<int64_t, kMaxRank> begin_{}, end_{};
-  int64_t batch_ = 0, group_ = 0, block_ = 0, first_channel_ = 0, columns_ = 0;
-  int64_t first_position_ = 0;  // of a line, counted from the padding's start
+  // The unit at hand.
+  ResultLines<T> lines_;
   int64_t rows_taken_ = 0, segments_taken_ = 0;
-  A* lines_ = nullptr;
   A* products_ = nullptr;
   A* transposed_ = nullptr;
   const A** rows_ = nullptr;

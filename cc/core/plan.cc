@@ -159,6 +159,24 @@ void ChoosePositions(Plan* plan) {
   AddExact(std::move(exact), plan);
 }
 
+// The same taps in the same forms, in every phase of every axis.
+bool SameForms(const WinogradBlocks& a, const WinogradBlocks& b) {
+  const auto same_class = [](const WinogradClass& x, const WinogradClass& y) {
+    return x.filter_index == y.filter_index;
+  };
+  const auto same_axis = [&](const WinogradAxis& x, const WinogradAxis& y) {
+    return x.outputs == y.outputs && x.taps == y.taps &&
+           std::equal(x.classes.begin(), x.classes.end(), y.classes.begin(),
+                      y.classes.end(), same_class);
+  };
+  const auto same_phases = [&](const std::vector<WinogradAxis>& x,
+                               const std::vector<WinogradAxis>& y) {
+    return std::equal(x.begin(), x.end(), y.begin(), y.end(), same_axis);
+  };
+  return a.vectors == b.vectors &&
+         std::equal(a.axis.begin(), a.axis.end(), b.axis.begin(), same_phases);
+}
+
 }  // namespace
 
 const char* KernelFamilyName(KernelFamily family) {
@@ -218,6 +236,27 @@ std::string Plan::ToString() const {
        << " multiply_adds=" << multiply_adds << " shared_bytes=" << shared_bytes
        << " scratch_bytes=" << scratch_bytes << " reason=\"" << reason << "\"";
   return text.str();
+}
+
+bool SharePackedFilter(const Plan& a, const Plan& b) {
+  if (a.family != b.family || a.operation != b.operation ||
+      a.dtype != b.dtype || a.packed_bytes != b.packed_bytes ||
+      a.target.vector_bytes != b.target.vector_bytes ||
+      a.geometry.groups != b.geometry.groups ||
+      a.geometry.FilterDims() != b.geometry.FilterDims()) {
+    return false;
+  }
+  switch (a.family) {
+    case KernelFamily::kChannelLanes:
+      return a.channel_lanes.vectors == b.channel_lanes.vectors;
+    case KernelFamily::kTapLanes:
+      return a.tap_lanes.vectors == b.tap_lanes.vectors &&
+             a.tap_lanes.columns == b.tap_lanes.columns;
+    case KernelFamily::kWinograd:
+      return SameForms(a.winograd, b.winograd);
+    default:  // in the order of the filter, or not at all
+      return true;
+  }
 }
 
 }  // namespace conv_transpose_nd

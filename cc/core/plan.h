@@ -353,6 +353,10 @@ Plan MakePlan(Operation operation, const ConvTransposeGeometry& geometry,
               KernelFamily wanted = KernelFamily::kNone,
               bool filter_is_packed = false);
 
+// Whether what is packed for one plan serves the other: calls that differ in
+// their positions alone mostly share it.
+bool SharePackedFilter(const Plan& a, const Plan& b);
+
 }  // namespace conv_transpose_nd
 
 #endif  // CONV_TRANSPOSE_ND_CORE_PLAN_H_

@@ -4,10 +4,12 @@
 #ifndef CONV_TRANSPOSE_ND_KERNELS_CONV_TRANSPOSE_ND_OP_H_
 #define CONV_TRANSPOSE_ND_KERNELS_CONV_TRANSPOSE_ND_OP_H_
 
+#include <algorithm>
 #include <memory>
 #include <new>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "cc/core/geometry.h"
 #include "cc/kernels/cpu/conv_transpose.h"
@@ -19,7 +21,31 @@
 
 namespace conv_transpose_nd {
 
-// Keeps the plan of the last geometry: consecutive calls mostly repeat it.
+// The last few things made, the latest first.
+template <typename Entry, size_t kEntries>
+class Recent {
+ public:
+  // Null where no entry fits; an entry that does becomes the latest.
+  template <typename Fits>
+  const Entry* Find(const Fits& fits) {
+    const auto found = std::find_if(entries_.begin(), entries_.end(), fits);
+    if (found == entries_.end()) return nullptr;
+    std::rotate(entries_.begin(), found, found + 1);
+    return &entries_.front();
+  }
+
+  const Entry& Add(Entry entry) {
+    if (entries_.size() == kEntries) entries_.pop_back();
+    entries_.insert(entries_.begin(), std::move(entry));
+    return entries_.front();
+  }
+
+ private:
+  std::vector<Entry> entries_;
+};
+
+// Plans of the last geometries: consecutive calls mostly repeat one, those of a
+// server a few.
 template <typename Plan>
 class PlanCache {
  public:
@@ -29,8 +55,10 @@ class PlanCache {
                    std::shared_ptr<const Plan>* result) {
     {
       tensorflow::mutex_lock lock(mutex_);
-      if (plan_ != nullptr && key == key_) {
-        *result = plan_;
+      const Entry* found =
+          plans_.Find([&](const Entry& entry) { return entry.first == key; });
+      if (found != nullptr) {
+        *result = found->second;
         return absl::OkStatus();
       }
     }
@@ -38,43 +66,56 @@ class PlanCache {
     TF_RETURN_IF_ERROR(make(plan.get()));
     *result = plan;
     tensorflow::mutex_lock lock(mutex_);
-    key_ = key;
-    plan_ = std::move(plan);
+    plans_.Add({key, std::move(plan)});
     return absl::OkStatus();
   }
 
  private:
+  using Entry = std::pair<Dims, std::shared_ptr<const Plan>>;
+
   tensorflow::mutex mutex_;
-  Dims key_ TF_GUARDED_BY(mutex_);
-  std::shared_ptr<const Plan> plan_ TF_GUARDED_BY(mutex_);
+  Recent<Entry, 8> plans_ TF_GUARDED_BY(mutex_);
 };
 
-// Memory that all calls of the last plan share: a packed filter that never
-// changes, or a plan's tables on a device.
-template <typename Plan>
+// Memory that calls share: a packed filter that never changes, or a plan's
+// tables on a device.
+template <typename Device>
 class KeptMemory {
  public:
+  using Plan = typename Device::Plan;
+
+  // filter: what is packed. It is held, so that nothing else can come to lie
+  // where it does: a filter that is another one after all, for a session was
+  // fed it, is packed again.
   // make: absl::Status(tensorflow::Tensor*)
   template <typename Make>
-  absl::Status Get(const std::shared_ptr<const Plan>& plan, const Make& make,
+  absl::Status Get(const std::shared_ptr<const Plan>& plan,
+                   const tensorflow::Tensor& filter, const Make& make,
                    tensorflow::Tensor* result) {
     tensorflow::mutex_lock lock(mutex_);
-    if (plan_ != plan) {
+    const Entry* found = kept_.Find([&](const Entry& entry) {
+      return entry.filter.data() == filter.data() &&
+             (entry.plan == plan || Device::ShareKept(*entry.plan, *plan));
+    });
+    if (found == nullptr) {
       // Where it fails there is nothing to keep: the next call tries again.
-      plan_ = nullptr;
       tensorflow::Tensor made;
       TF_RETURN_IF_ERROR(make(&made));
-      kept_ = std::move(made);
-      plan_ = plan;
+      found = &kept_.Add({plan, filter, std::move(made)});
     }
-    *result = kept_;
+    *result = found->kept;
     return absl::OkStatus();
   }
 
  private:
+  struct Entry {
+    std::shared_ptr<const Plan> plan;
+    tensorflow::Tensor filter, kept;
+  };
+
   tensorflow::mutex mutex_;
-  std::shared_ptr<const Plan> plan_ TF_GUARDED_BY(mutex_);
-  tensorflow::Tensor kept_ TF_GUARDED_BY(mutex_);
+  // Two: a filter may be large.
+  Recent<Entry, 2> kept_ TF_GUARDED_BY(mutex_);
 };
 
 // The step that the call belongs to was given up: its session closed or timed
@@ -135,7 +176,7 @@ class ConvTransposeNDKernel : public tensorflow::OpKernel {
     tensorflow::Tensor kept;
     if (Device::KeptBytes(*plan, filter_is_constant_) > 0) {
       OP_REQUIRES_OK(context, kept_.Get(
-                                  plan,
+                                  plan, Device::KeptFilter(context),
                                   [&](tensorflow::Tensor* made) {
                                     return Keep(context, *plan, operands, made);
                                   },
@@ -199,7 +240,7 @@ class ConvTransposeNDKernel : public tensorflow::OpKernel {
   const absl::Status out_of_memory_;
   bool filter_is_constant_ = false;
   PlanCache<Plan> plans_;
-  KeptMemory<Plan> kept_;
+  KeptMemory<Device> kept_;
 };
 
 template <typename Device>

@@ -63,6 +63,15 @@ struct CpuDevice {
     return filter_is_constant ? plan.packed_bytes : 0;
   }
 
+  static bool ShareKept(const Plan& a, const Plan& b) {
+    return SharePackedFilter(a, b);
+  }
+
+  // The second input of both operations that have a filter.
+  static tensorflow::Tensor KeptFilter(OpKernelContext* context) {
+    return context->input(1);
+  }
+
   static absl::Status Keep(OpKernelContext* context, const Plan& plan,
                            const void* filter, void* packed) {
     PackFilter(plan, filter, packed, Threads(context));

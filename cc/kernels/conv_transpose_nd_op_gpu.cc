@@ -102,6 +102,10 @@ struct GpuDevice {
     return tables == plan.program.workspace_bytes ? tables : 0;
   }
 
+  // Tables are those of one plan, whatever the filter.
+  static bool ShareKept(const Plan&, const Plan&) { return false; }
+  static tensorflow::Tensor KeptFilter(OpKernelContext*) { return {}; }
+
   static absl::Status Keep(OpKernelContext* context, const Plan& plan,
                            const void*, void* tables) {
     gpu::Stream stream = nullptr;

@@ -140,8 +140,14 @@ def call(
             data_format=attributes.data_format,
             groups=_arguments.canonical_groups(groups),
             activation=_arguments.canonical_activation(activation),
+            filter_is_constant=_is_constant(filters),
             name=scope,
         )
+
+
+def _is_constant(filters: tf.Tensor) -> bool:
+    """Whether the filter is a constant of the graph at hand: it is packed once then."""
+    return tf.is_symbolic_tensor(filters) and filters.op.type == "Const"
 
 
 def _spatial_rank(

@@ -248,8 +248,15 @@ struct WinogradPhase {
   int plane = 1;        // components of the inner two axes
 };
 
-// Rows of the channelwise family whose taps are found together.
-inline constexpr int kChannelwiseRows = 16;
+// Blocks of the channelwise family. A piece of a result line has all phases of
+// the innermost axis, so that whole runs of the result are written at a time.
+struct ChannelwiseBlocks {
+  int64_t outer_taps = 1;  // combinations of taps of all axes but the innermost
+  int64_t lines = 1;       // result lines that have a tap
+  int64_t unit_lines = 1;  // of which a work unit takes one piece each
+  int64_t piece = 1;       // positions of each phase of a piece
+  int64_t line_pieces = 1;  // pieces of a line
+};
 
 // At most so many positions are summed between two visits of the accumulators
 // of the filter gradient: a panel of 192 x 32 floats and a tile's rows stay in
@@ -312,6 +319,7 @@ struct Plan {
   PixelTilesBlocks pixel_tiles;
   TapLanesBlocks tap_lanes;
   WinogradBlocks winograd;
+  ChannelwiseBlocks channelwise;
   // What runs where a transformed sum is not finite: an infinity or NaN in an
   // operand would spread to its neighbours.
   std::shared_ptr<const Plan> exact;

@@ -425,19 +425,36 @@ bool PlanTapLanes(Plan* plan) {
 }
 
 void PlanChannelwise(Plan* plan) {
-  // Sixty-four rows make a unit; offsets of a few rows' taps are all it keeps.
-  const int64_t taps = std::max<int64_t>(1, PhaseTaps(*plan));
-  plan->units = plan->phases * CeilDiv(PhaseRows(*plan), 64);
+  const Gather& gather = plan->gather;
+  ChannelwiseBlocks& blocks = plan->channelwise;
+  const int inner = plan->geometry.rank - 1;
+  const AxisPhases& axis = gather.axis[inner];
+  const int64_t element = AccumulatorBytes(plan->dtype);
+  blocks.lines = plan->geometry.batch;
+  for (int a = 0; a < inner; ++a) {
+    blocks.outer_taps *= MaxTaps(gather.axis[a]);
+    blocks.lines *= gather.axis[a].CoveredPositions();
+  }
+  // Source and result of a piece stay near level-1 cache while the vectors of
+  // channels take their turns; four pieces are work enough for a unit.
+  const int64_t phases = static_cast<int64_t>(axis.phases.size());
+  const int64_t position_bytes =
+      (phases + std::min<int64_t>(axis.source_step, 64)) *
+      plan->geometry.groups * element;
+  const int64_t positions = MaxCount(axis);
+  blocks.line_pieces =
+      CeilDiv(positions, std::max<int64_t>(16, 32768 / position_bytes));
+  blocks.piece = CeilDiv(positions, blocks.line_pieces);
+  blocks.unit_lines =
+      std::max<int64_t>(1, 131072 / (blocks.piece * position_bytes));
+  plan->units = CeilDiv(blocks.lines, blocks.unit_lines) * blocks.line_pieces;
   if (IsNarrow(plan->dtype)) {
     plan->packed_bytes =
-        RoundUp(plan->gather.filter_taps * plan->geometry.groups *
-                    AccumulatorBytes(plan->dtype),
-                64);
+        RoundUp(gather.filter_taps * plan->geometry.groups * element, 64);
   }
   plan->shared_bytes = BiasBytes(*plan) + plan->packed_bytes;
-  plan->scratch_bytes =
-      RoundUp(taps * 8 * (1 + kChannelwiseRows), 64) +
-      RoundUp(2 * plan->geometry.groups * AccumulatorBytes(plan->dtype), 64);
+  plan->scratch_bytes = RoundUp(2 * blocks.outer_taps * 8, 64) +
+                        RoundUp(2 * plan->geometry.groups * element, 64);
 }
 
 }  // namespace conv_transpose_nd

@@ -102,6 +102,19 @@ inline void WidenRow<Half>(const Half* from, int64_t step, int64_t count,
 }
 #endif
 
+// A vector of stored elements, widened.
+template <typename T>
+inline Vec<Compute<T>> LoadWide(const T* p) {
+  using A = Compute<T>;
+  if constexpr (kNative<T>) {
+    return Load(reinterpret_cast<const A*>(p));
+  } else {
+    A wide[kLanes<A>];
+    WidenRow<T>(p, 1, kLanes<A>, wide);
+    return Load(wide);
+  }
+}
+
 // True where one of `count` sums is NaN. Integers never are.
 template <typename A>
 inline bool AnyNaN(const A* sums, int64_t count) {

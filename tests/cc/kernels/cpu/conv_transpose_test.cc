@@ -131,6 +131,30 @@ TEST_P(BlocksTest, ManyTaps) {
   }
 }
 
+// Channels that are fewer than a vector's, and none or some beyond whole
+// vectors; lines of several pieces.
+TEST_P(BlocksTest, Depthwise) {
+  Random random(4);
+  for (int64_t channels : {3, 16, 33, 75, 130}) {
+    for (const Dims& length : {Dims{5, 6}, Dims{90}}) {
+      Dims input = {2}, filter(length.size(), 4);
+      input.insert(input.end(), length.begin(), length.end());
+      input.push_back(channels);
+      filter.insert(filter.end(), {1, channels});
+      for (Activation activation :
+           {Activation::kNone, Activation::kRelu, Activation::kRelu6}) {
+        Request request = SameRequest(input, filter, 2);
+        request.shapes.output.back() = channels;
+        request.shapes.has_bias = activation != Activation::kNone;
+        if (request.shapes.has_bias) request.shapes.bias = {channels};
+        request.attributes.groups = channels;
+        request.attributes.activation = activation;
+        testing::CheckRequest(request, GetParam(), &random);
+      }
+    }
+  }
+}
+
 TEST_P(BlocksTest, ManyColumns) {
   Random random(3);
   for (DataFormat format :

@@ -33,7 +33,7 @@ enum class KernelFamily {
   kTapLanes,      // lanes run along taps x channels; sums of a block of lines
   kWinograd,      // fewer multiplications: phases in a transformed domain
   kChannelwise,   // depthwise: lanes along channels, every one by itself
-  kCopiedRows,    // input gradient: what all taps read, copied side by side
+  kCopiedRows,    // input gradient: what the taps read, copied line by line
   kPositions,     // filter gradient: sums run over positions
 };
 const char* KernelFamilyName(KernelFamily family);
@@ -285,6 +285,34 @@ struct PositionsBlocks {
   bool channelwise = false;  // depthwise: lanes along channels, no tile
 };
 
+// Blocks of the copied-rows family. A chunk's lines of output_grad are copied
+// one after the other, `gap` positions apart, so that positions are a constant
+// step apart all over the copy; or what each position reads by itself.
+struct CopiedRowsBlocks {
+  int rows = 8;              // positions of a register tile
+  int vectors = 2;           // vectors of columns of a register tile
+  int64_t chunk = 0;         // positions of a work unit
+  int64_t column_block = 0;  // columns of a work unit
+  int64_t row_block = 0;     // rows of the filter multiplied at a time
+  int64_t line_taps = 1;     // combinations of outer taps copied at a time
+  int64_t line_step = 0;     // elements from one of them to the next
+  int64_t reach = 0;         // elements from a position's first to its last tap
+  int64_t step = 0;          // elements from a position to the next
+  bool spread = false;       // positions do not overlap: step >= reach, no gap
+  int64_t gap = 0;
+  int64_t pieces = 0;      // at most: lines that a chunk lies on
+  int64_t slots = 0;       // at most: its positions and the gaps between them
+  bool copy_right = true;  // columns are copied panel by panel, else in place
+};
+
+// Positions of such a chunk that follow each other on one line.
+struct LinePiece {
+  int64_t slot, count;
+  int64_t inner;   // index of the first along the innermost axis
+  int64_t source;  // offset of the line that the first outer tap reads
+  std::array<int64_t, kMaxRank> outer;  // and its indices
+};
+
 // Positions of a chunk that follow each other on one line.
 struct PositionPiece {
   int64_t slot, count;  // of the chunk
@@ -324,6 +352,7 @@ struct Plan {
   // operand would spread to its neighbours.
   std::shared_ptr<const Plan> exact;
   PositionsBlocks positions;
+  CopiedRowsBlocks copied_rows;
   // Rows run along the batch before the innermost axis: where lines are short,
   // the rows of a tile then lose the same taps to the border, and none is
   // multiplied by zeros.

@@ -195,29 +195,34 @@ double WinogradCost(const Plan& plan) {
 }
 
 double CopiedRowsCost(const Plan& plan) {
-  const PositionsBlocks& blocks = plan.positions;
+  const ConvTransposeGeometry& geometry = plan.geometry;
+  const CopiedRowsBlocks& blocks = plan.copied_rows;
   const int64_t lanes = Lanes(plan);
-  const int64_t columns = plan.geometry.in_channels;
-  const double depth =
-      static_cast<double>(NumElements(plan.geometry.FilterDims())) /
-      static_cast<double>(columns);
-  const int64_t positions = NumElements(plan.geometry.InputDims()) / columns;
+  const int64_t columns = geometry.in_channels;
+  const double depth = static_cast<double>(NumElements(geometry.FilterDims())) /
+                       static_cast<double>(columns);
+  const int64_t positions = NumElements(geometry.InputDims()) / columns;
   const double chunks = CeilDiv(positions, blocks.chunk);
-  const double rows = RoundUp(positions, 2);
+  const double rows = chunks * static_cast<double>(RoundUp(blocks.slots, 2));
   const double padded = RoundUp(columns, lanes);
   double cycles = rows * depth * padded / lanes / kChannelLanesRate;
-  // Copying output_grad, per run of it, for each block of columns; copying the
-  // filter, per chunk.
-  const double run = std::min<double>(
-      blocks.rows, static_cast<double>(plan.geometry.out_channels) *
-                       plan.geometry.axis[plan.geometry.rank - 1].filter);
-  cycles += rows * depth / run * 2.5 * CeilDiv(columns, blocks.column_block);
+  // Copying output_grad, line by line, for each combination of outer taps and
+  // each block of columns; copying the filter, per chunk.
+  const AxisGeometry& inner = geometry.axis[geometry.rank - 1];
+  const double taps = depth / static_cast<double>(inner.filter) /
+                      static_cast<double>(geometry.out_channels);
+  const double pieces = blocks.spread ? blocks.chunk : blocks.pieces;
+  cycles += chunks * taps * CeilDiv(columns, blocks.column_block) *
+            (pieces * 20.0 +
+             static_cast<double>(blocks.slots) * blocks.step / lanes * 1.5);
   const double filter = depth * padded;
-  cycles += filter * chunks * (filter <= (1 << 18) ? 0.1 : 0.3);
+  if (blocks.copy_right) {
+    cycles += filter * chunks * (filter <= (1 << 18) ? 0.1 : 0.3);
+  }
   // Visiting the sums, per vector.
   cycles += rows * padded / lanes *
             CeilDiv(static_cast<int64_t>(depth), blocks.row_block) * 6.0;
-  return cycles * 1.15;
+  return cycles;
 }
 
 }  // namespace conv_transpose_nd

@@ -124,28 +124,64 @@ bool PlanCopiedRows(Plan* plan) {
       geometry.data_format != DataFormat::kChannelsLast) {
     return false;
   }
-  PositionsBlocks& blocks = plan->positions;
+  CopiedRowsBlocks& blocks = plan->copied_rows;
+  const AxisGeometry& inner = geometry.axis[geometry.rank - 1];
   const int64_t element = AccumulatorBytes(plan->dtype);
   const int64_t lanes = Lanes(*plan);
   const int64_t columns = geometry.in_channels;
   const int64_t depth = NumElements(geometry.FilterDims()) / columns;
   const int64_t positions = NumElements(geometry.InputDims()) / columns;
+  const int64_t extent = (inner.filter - 1) * inner.dilation + 1;
+  // A line's copy would leave a level-2 cache by itself.
+  if (extent > kMostScratchBytes / geometry.out_channels ||
+      inner.stride > kMostScratchBytes / geometry.out_channels) {
+    return false;
+  }
   blocks.vectors = columns > lanes ? 2 : 1;
   blocks.rows = TileRows(*plan);
   const int64_t width = blocks.vectors * lanes;
-  blocks.all_taps = true;
-  // Chunks of equal size. Two hundred positions are worth a copy of a panel.
-  blocks.chunk = RoundUp(CeilDiv(positions, CeilDiv(positions, kPositionBlock)),
-                         blocks.rows);
+  const int64_t line_depth = inner.filter * geometry.out_channels;
+  blocks.reach = extent * geometry.out_channels;
+  blocks.step = inner.stride * geometry.out_channels;
+  blocks.gap =
+      std::max<int64_t>(0, CeilDiv(extent - inner.stride, inner.stride));
+  // Rows of a tile that are kilobytes apart share sets of a level-1 cache; and
+  // copying each position by itself takes some cycles, as gaps do.
+  const double gap_cycles = static_cast<double>(blocks.gap) / inner.input *
+                            line_depth * CeilDiv(columns, lanes) / 2;
+  blocks.spread = blocks.step * element >= 1024 ||
+                  gap_cycles > 8.0 + static_cast<double>(blocks.reach) / lanes;
+  if (blocks.spread) {
+    blocks.step = RoundUp(blocks.reach, 16) + 16;
+    blocks.gap = 0;
+  }
+  // Chunks of equal size, of whole lines where they are short. Two hundred
+  // positions are worth a copy of a panel.
+  const int64_t fitting_lines = kPositionBlock / (inner.input + blocks.gap);
+  if (fitting_lines > 0) {
+    const int64_t lines = positions / inner.input;
+    blocks.chunk = CeilDiv(lines, CeilDiv(lines, fitting_lines)) * inner.input;
+  } else {
+    blocks.chunk = CeilDiv(inner.input, CeilDiv(inner.input, kPositionBlock));
+  }
+  blocks.pieces = CeilDiv(blocks.chunk - 1, inner.input) + 1;
+  blocks.slots = blocks.chunk + (blocks.pieces - 1) * blocks.gap;
+  // The last tile reads beyond the last position.
+  blocks.line_step =
+      RoundUp((blocks.slots + blocks.rows) * blocks.step + blocks.reach, 16);
+  const int64_t outer_taps = depth / line_depth;
+  const int64_t fitting = 2 * kScratchBytes / (blocks.line_step * element);
+  blocks.line_taps = std::clamp<int64_t>(fitting, 1, outer_taps);
   // Few positions wait for the filter to come from memory: a few of its rows at
   // a time are read whole. 33 MB: 3.2 ms for 4.8.
   const bool few = blocks.chunk <= 3 * blocks.rows;
-  blocks.copy_right = !few && columns > width;
-  const int64_t depth_blocks =
-      CeilDiv(depth, few ? kPositionBlock / 4 : kPositionBlock);
-  blocks.row_block = RoundUp(CeilDiv(depth, depth_blocks), blocks.rows);
-  blocks.left_step = LeftStep(blocks, lanes);
-  blocks.runs = blocks.row_block;
+  const int64_t block_depth = blocks.line_taps * line_depth;
+  blocks.row_block =
+      CeilDiv(block_depth,
+              CeilDiv(block_depth, few ? kPositionBlock / 4 : kPositionBlock));
+  // What fits a level-1 cache as a whole is read in place.
+  blocks.copy_right = !few && columns > width &&
+                      blocks.row_block * columns * element > 24 * 1024;
   // Few positions leave the columns to share out.
   const int64_t chunks = CeilDiv(positions, blocks.chunk);
   const int64_t shares =
@@ -156,11 +192,12 @@ bool PlanCopiedRows(Plan* plan) {
   plan->shared_bytes = BiasBytes(*plan);
   plan->scratch_bytes =
       RoundUp(blocks.row_block * width * element, 64) +
-      RoundUp(blocks.chunk * sizeof(PositionPiece), 64) +
-      RoundUp(blocks.runs * sizeof(TapRun), 64) +
-      RoundUp(blocks.chunk * 32, 64) +
-      RoundUp(blocks.row_block / blocks.rows * blocks.left_step * element, 64);
-  return true;
+      RoundUp(blocks.row_block * 8, 64) +
+      RoundUp(blocks.pieces * sizeof(LinePiece), 64) +
+      RoundUp((blocks.slots + blocks.rows) * 8, 64) +
+      RoundUp((columns + width) * element, 64) +
+      RoundUp(blocks.line_taps * blocks.line_step * element, 64);
+  return plan->scratch_bytes <= kMostScratchBytes;
 }
 
 }  // namespace conv_transpose_nd

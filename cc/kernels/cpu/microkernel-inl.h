@@ -201,52 +201,54 @@ CT_NOINLINE void MultiplyPositions(const A* left, int64_t left_step,
   }
 }
 
-// to[r][c] (+)= sum over d < depth of left(d)[r] * filter[d * filter_step + c],
-// c < kVectors vectors; rows of the result are to_step apart. left holds
-// kTileRows values of d of each row r side by side, the next ones left_step
-// further. Where `ahead` is given it fetches ahead + d * ahead_step on the way.
+// to[r][c] = sum over d < depth of left[r * step + at[d]] * filter[d *
+// filter_step + c], c < kVectors vectors, without bias or activation. Where
+// `ahead` is given it fetches ahead + d * ahead_step on the way.
 template <typename A, int kRows, int kVectors>
-CT_NOINLINE void MultiplyCopies(const A* left, int64_t left_step, int64_t depth,
-                                const A* filter, int64_t filter_step,
-                                const A* ahead, int64_t ahead_step,
-                                bool accumulate, bool stream, A* to,
-                                int64_t to_step) {
+CT_NOINLINE void MultiplyCopies(const A* left, int64_t step, const int64_t* at,
+                                int64_t depth, const A* filter,
+                                int64_t filter_step, const A* ahead,
+                                int64_t ahead_step, const TileRows<A>& to) {
   Vec<A> sums[kRows][kVectors];
+#pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) {
       sums[r][v] = Vec<A>{};
-      if (accumulate) __builtin_prefetch(to + r * to_step + v * kLanes<A>, 1);
+      if (to.accumulate) {
+        __builtin_prefetch(to.rows[r] + to.offset + v * kLanes<A>, 1);
+      }
     }
   }
   if (ahead == nullptr) ahead = filter, ahead_step = 0;
-  for (int64_t d = 0; d < depth; left += left_step) {
-    const A* row = left;
-    for (const A* end = row + std::min<int64_t>(kTileRows, depth - d);
-         row < end; ++row, ++d) {
-      Vec<A> weights[kVectors];
+  for (int64_t d = 0; d < depth; ++d) {
+    Vec<A> weights[kVectors];
 #pragma GCC unroll 8
-      for (int v = 0; v < kVectors; ++v) {
-        weights[v] = Load(filter + v * kLanes<A>);
-      }
-      filter += filter_step;
-      __builtin_prefetch(ahead, 0, 2);
-      ahead += ahead_step;
+    for (int v = 0; v < kVectors; ++v)
+      weights[v] = Load(filter + v * kLanes<A>);
+    filter += filter_step;
+    __builtin_prefetch(ahead, 0, 2);
+    ahead += ahead_step;
+    // An address per three rows: registers for all of them there are not.
+    const A* row = left + at[d];
 #pragma GCC unroll 16
-      for (int r = 0; r < kRows; ++r) {
-        const A value = row[r * kTileRows];
+    for (int r = 0; r < kRows; ++r) {
+      if (r > 0 && r % 3 == 0) row += 3 * step;
+      const A value = row[r % 3 * step];
 #pragma GCC unroll 8
-        for (int v = 0; v < kVectors; ++v) sums[r][v] += value * weights[v];
-      }
+      for (int v = 0; v < kVectors; ++v) sums[r][v] += value * weights[v];
     }
   }
+#pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
+    A* row = to.rows[r] + to.offset;
+#pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) {
-      A* at = to + r * to_step + v * kLanes<A>;
-      if (accumulate) sums[r][v] += Load(at);
-      if (stream) {
-        Stream(at, sums[r][v]);
+      if (to.accumulate) sums[r][v] += Load(row + v * kLanes<A>);
+      if (to.stream) {
+        Stream(row + v * kLanes<A>, sums[r][v]);
       } else {
-        Store(at, sums[r][v]);
+        Store(row + v * kLanes<A>, sums[r][v]);
       }
     }
   }

@@ -195,7 +195,7 @@ class PositionRows {
   // the chunk; zeros where a tap leaves the output. Returns their number.
   int64_t TakeAllTaps(int64_t first, int64_t rows) {
     MakeRuns(first, rows);
-    if (call_.input != nullptr) std::copy_n(x_at_, count_, at_);
+    std::copy_n(x_at_, count_, at_);
     int64_t low = 0, high = geometry_.axis[inner_].input;
     for (int64_t r = 0; r < run_count_; ++r) {
       low = std::max(low, runs_[r].low[inner_]);

@@ -114,6 +114,27 @@ TEST(GradientsTest, NothingContributes) {
   CheckGradients(no_output);
 }
 
+// Copies of the lines that the taps of an input gradient read: short lines and
+// long ones, strides longer and shorter than the filter, positions so far apart
+// that each is copied by itself.
+TEST(GradientsTest, CopiesOfLines) {
+  struct Line {
+    int64_t length, filter, out, stride, dilation;
+  };
+  for (const Line& line :
+       {Line{1, 5, 3, 1, 1}, Line{4, 4, 3, 2, 1}, Line{14, 5, 1, 2, 1},
+        Line{33, 3, 2, 5, 1}, Line{210, 9, 1, 3, 1}, Line{13, 3, 5, 2, 4},
+        Line{7, 2, 150, 2, 1}}) {
+    Request request = SimpleRequest({3, 3, line.length, 35},
+                                    {3, line.filter, line.out, 35}, {}, 1);
+    request.attributes.padding = Padding::kSame;
+    request.attributes.strides = {1, 1, line.stride, 1};
+    request.attributes.dilations = {1, 1, line.dilation, 1};
+    request.shapes.output = {3, 3, line.length * line.stride, line.out};
+    CheckGradients(request, line.length);
+  }
+}
+
 // Depthwise: one channel per group on both sides.
 TEST(GradientsTest, Depthwise) {
   Request request = SimpleRequest({2, 5, 6, 33}, {4, 4, 1, 33}, {}, 2);

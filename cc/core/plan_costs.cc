@@ -221,7 +221,7 @@ double CopiedRowsCost(const Plan& plan) {
   }
   // Visiting the sums, per vector.
   cycles += rows * padded / lanes *
-            CeilDiv(static_cast<int64_t>(depth), blocks.row_block) * 6.0;
+            CeilDiv(static_cast<int64_t>(depth), blocks.row_block) * 8.0;
   return cycles;
 }
 

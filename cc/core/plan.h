@@ -62,6 +62,9 @@ struct Gather {
 
 // Blocks of the channel-lanes family.
 struct ChannelLanesBlocks {
+  // Of what the kernel keeps per tile whose rows are found first.
+  static constexpr int64_t kFoundTileBytes = 48;
+
   int rows = 8;               // result positions of a register tile
   bool phases_first = false;  // phases vary fastest among the work units
   int vectors = 2;            // vectors of columns of a register tile
@@ -78,6 +81,10 @@ struct ChannelLanesBlocks {
   int64_t row_block = 0;    // rows of a work unit
   int64_t tap_block = 0;  // taps summed between two visits of the accumulators
   int64_t depth_block = 0;  // depth, likewise
+  // Rows that are found together, before those of a unit are multiplied; 0: a
+  // tile's rows are found when its turn comes. Scratch that it takes.
+  int64_t found_rows = 0;
+  int64_t found_bytes = 0;
   bool convert_source =
       false;  // source rows are widened or gathered into scratch
 };

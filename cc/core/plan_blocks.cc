@@ -6,13 +6,6 @@
 namespace conv_transpose_nd {
 namespace {
 
-// Rows that follow each other in one work unit: enough work, not too few units.
-int64_t RowBlock(double row_multiply_adds, int64_t tile_rows) {
-  const int64_t wanted = static_cast<int64_t>(kUnitMultiplyAdds /
-                                              std::max(row_multiply_adds, 1.0));
-  return RoundUp(std::clamp<int64_t>(wanted, 4 * tile_rows, 252), tile_rows);
-}
-
 // Sorts the taps of the innermost axis into shifts of window rows. Returns the
 // span of the shifts.
 int64_t MakeShifts(const AxisPhases& axis, PixelLanesBlocks* blocks) {
@@ -97,36 +90,6 @@ bool TapsAreFew(const Plan& plan) {
   return true;
 }
 
-// Phases of the axis, if all have the same length and one tap on the same
-// source position each; else 1.
-int64_t FoldablePhases(const AxisPhases& axis) {
-  for (const Phase& phase : axis.phases) {
-    if (phase.count != axis.phases[0].count || phase.taps.size() != 1 ||
-        phase.taps[0].source_offset != axis.phases[0].taps[0].source_offset) {
-      return 1;
-    }
-  }
-  return std::max<int64_t>(1, axis.phases.size());
-}
-
-// Taps of the axis whose source elements and filter positions are adjacent, if
-// that holds for all; else 1.
-int64_t MergeableTaps(const Gather& gather, int inner) {
-  const AxisPhases& axis = gather.axis[inner];
-  if (axis.phases.size() != 1 || gather.source.channel != 1 ||
-      gather.source.axis[inner] != gather.depth) {
-    return 1;
-  }
-  const std::vector<Tap>& taps = axis.phases[0].taps;
-  for (size_t t = 1; t < taps.size(); ++t) {
-    if (taps[t].source_offset != taps[t - 1].source_offset + 1 ||
-        taps[t].filter_index != taps[t - 1].filter_index + 1) {
-      return 1;
-    }
-  }
-  return static_cast<int64_t>(taps.size());
-}
-
 // Multiply-adds with the taps beyond the border, per multiply-add without, of
 // tiles whose rows run along the innermost axis: a tile takes what any of its
 // rows needs, and those of a short line lie on several.
@@ -152,66 +115,6 @@ bool RowsAlongBatch(const Plan& plan) {
   const int tile_rows = TileRows(plan);
   return 2 * plan.geometry.batch >= tile_rows &&
          BorderWaste(plan, tile_rows) > 1.1;
-}
-
-bool PlanChannelLanes(Plan* plan) {
-  const Gather& gather = plan->gather;
-  ChannelLanesBlocks& blocks = plan->channel_lanes;
-  plan->batch_inner = RowsAlongBatch(*plan);
-  const int64_t element = AccumulatorBytes(plan->dtype);
-  const int64_t lanes = Lanes(*plan);
-  blocks.vectors = gather.columns > lanes ? 2 : 1;
-  blocks.rows = TileRows(*plan);
-  const int64_t panel_columns = blocks.vectors * lanes;
-  blocks.panels = CeilDiv(gather.columns, panel_columns);
-  blocks.convert_source = IsNarrow(plan->dtype) || gather.source.channel != 1;
-
-  const int64_t taps = PhaseTaps(*plan);
-  const int64_t panel_bytes =
-      std::max<int64_t>(1, taps * gather.depth) * panel_columns * element;
-  blocks.folded = FoldablePhases(gather.axis[plan->geometry.rank - 1]);
-  const int64_t all_panels = blocks.panels * blocks.folded;
-  blocks.panel_block =
-      std::clamp<int64_t>(kFilterBlockBytes / panel_bytes, 1, all_panels);
-  blocks.depth_block = gather.depth;
-  blocks.tap_block =
-      std::clamp<int64_t>(1024 / blocks.rows, 1, std::max<int64_t>(taps, 1));
-  if (blocks.convert_source) {
-    blocks.depth_block = std::min<int64_t>(gather.depth, 1024);
-    const int64_t tap_bytes = blocks.rows * blocks.depth_block * element;
-    blocks.tap_block =
-        std::clamp<int64_t>(kScratchBytes / tap_bytes, 1, blocks.tap_block);
-  } else {
-    blocks.merged = MergeableTaps(gather, plan->geometry.rank - 1);
-  }
-  blocks.row_block = RowBlock(static_cast<double>(taps) * gather.depth *
-                                  panel_columns * blocks.panel_block,
-                              blocks.rows);
-
-  plan->units = plan->geometry.groups * (plan->phases / blocks.folded) *
-                CeilDiv(all_panels, blocks.panel_block) *
-                CeilDiv(PhaseRows(*plan), blocks.row_block);
-  const int64_t packed_bytes = plan->geometry.groups * blocks.panels *
-                               gather.filter_taps * gather.depth *
-                               panel_columns * element;
-  // A filter that stays in a level-2 cache as a whole may be read by all phases
-  // of a row block in turn; the source rows then stay near, too.
-  blocks.phases_first = packed_bytes <= 2 * kFilterBlockBytes;
-  plan->packed_bytes = RoundUp(packed_bytes, 64);
-  plan->shared_bytes = BiasBytes(*plan) + plan->packed_bytes;
-  const int64_t pointers =
-      RoundUp(blocks.tap_block * (2 * blocks.rows + 1) * 8, 64);
-  const int64_t zeros =
-      RoundUp(blocks.depth_block * blocks.merged * element, 64);
-  const int64_t converted = blocks.convert_source
-                                ? RoundUp(blocks.tap_block * blocks.rows *
-                                              blocks.depth_block * element,
-                                          64)
-                                : 0;
-  const int64_t tiles =
-      blocks.rows * panel_columns * blocks.panel_block * element;
-  plan->scratch_bytes = pointers + zeros + converted + RoundUp(tiles, 64);
-  return true;
 }
 
 bool PlanPixelLanes(Plan* plan) {

@@ -25,7 +25,8 @@ class ChannelLanes {
         direct_(StoresVectors(call) &&
                 call.plan.gather.columns % panel_columns_ == 0),
         stream_(StreamsVectors(call)),
-        tiles_(call.plan) {}
+        tiles_(call.plan),
+        found_(call.plan) {}
 
   int64_t PackUnits() const {
     return plan_.geometry.groups * blocks_.panels * gather_.filter_taps;
@@ -84,8 +85,13 @@ class ChannelLanes {
     last_panel_ = std::min(first_panel_ + blocks_.panel_block, all_panels);
     group_ = unit / panel_blocks;
     tiles_.SetPhase(phase * blocks_.folded);
-    RunRows(row_block * blocks_.row_block,
-            std::min(tiles_.rows(), (row_block + 1) * blocks_.row_block));
+    const int64_t row = row_block * blocks_.row_block;
+    const int64_t end = std::min(tiles_.rows(), row + blocks_.row_block);
+    if (blocks_.found_rows > 0) {
+      RunFound(row, end);
+    } else {
+      RunRows(row, end);
+    }
     if (stream_) FinishStreams();
   }
 
@@ -106,7 +112,30 @@ class ChannelLanes {
                      sizeof(A));
     }
     tile_ = reinterpret_cast<A*>(p);
+    found_.SetScratch(p, zeros_);
     std::fill(zeros_, zeros_ + zeros, A(0));
+  }
+
+  // All rows of a unit at once; the plan has seen that their sums are stored as
+  // they are.
+  void RunFound(int64_t row, int64_t end) {
+    if (row >= end) return;
+    if constexpr (std::is_same_v<T, A>) {
+      found_.Find(call_.source + group_ * gather_.depth, call_.result, row, end,
+                  &tiles_);
+      for (int64_t panel = first_panel_; panel < last_panel_; ++panel) {
+        TileRows<A> to = TileOf(panel, blocks_.rows, false, true);
+        to.stream = stream_ && !found_.touched_border();
+        found_.Multiply(FilterPanel(panel, 0), to, panel == first_panel_);
+      }
+      if (!found_.touched_border()) return;
+      tiles_.Seek(row);
+      for (int64_t count; row < end; row += count) {
+        count = std::min<int64_t>(end - row, blocks_.rows);
+        tiles_.Take(count, blocks_.rows);
+        CheckStored(count);
+      }
+    }
   }
 
   void RunRows(int64_t row, int64_t end) {
@@ -256,8 +285,8 @@ class ChannelLanes {
   void Multiply(int tile_rows, int64_t taps, int64_t depths, const A* filter,
                 const TileRows<A>& to) const {
     WithTile(tile_rows, blocks_.vectors, [&](auto rows, auto vectors) {
-      MultiplyRows<A, rows(), vectors()>(row_pointers_, filter_taps_, taps,
-                                         depths, filter, to);
+      MultiplyRows<A, rows(), vectors()>(
+          {row_pointers_, tile_rows}, filter_taps_, taps, depths, filter, to);
     });
   }
 
@@ -330,6 +359,7 @@ class ChannelLanes {
   const bool direct_;  // complete sums go to the result at once
   const bool stream_;
   RowTiles tiles_;
+  FoundRows<A> found_;
 
   // The unit at hand.
   int64_t group_ = 0, first_panel_ = 0, last_panel_ = 0;

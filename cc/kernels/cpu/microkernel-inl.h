@@ -7,7 +7,8 @@
 // keeps a vector of weights on the stack, which halves the speed.
 #define CT_NOINLINE __attribute__((noinline))
 
-// Rows of the largest register tile; see TileRows in plan_blocks.cc.
+// Rows of the largest register tile of one or two vectors; see TileRows in
+// plan_blocks.h.
 inline constexpr int kTileRows = CT_REGISTERS >= 32 ? 12 : 6;
 
 // Tiles of 12, 8, 6, 4, 2 and 1 rows are compiled; the next smaller one.
@@ -15,15 +16,20 @@ inline int SmallerTile(int rows) {
   return rows == 12 ? 8 : rows == 6 ? 4 : rows / 2;
 }
 
-// Calls run(rows, vectors) with the tile's size as compile-time constants.
+// Calls run(rows, vectors) with the tile's size as compile-time constants. Four
+// vectors: of at most six rows, and with 32 registers.
 template <typename Run>
 inline void WithTile(int rows, int vectors, const Run& run) {
   const auto pick = [&](auto fixed_vectors) {
-    switch (rows) {
-      case 12:
+    if constexpr (fixed_vectors() < 4) {
+      if (rows == 12) {
         return run(std::integral_constant<int, 12>(), fixed_vectors);
-      case 8:
+      }
+      if (rows == 8) {
         return run(std::integral_constant<int, 8>(), fixed_vectors);
+      }
+    }
+    switch (rows) {
       case 6:
         return run(std::integral_constant<int, 6>(), fixed_vectors);
       case 4:
@@ -34,11 +40,11 @@ inline void WithTile(int rows, int vectors, const Run& run) {
         return run(std::integral_constant<int, 1>(), fixed_vectors);
     }
   };
-  if (vectors == 2) {
-    pick(std::integral_constant<int, 2>());
-  } else {
-    pick(std::integral_constant<int, 1>());
+  if (vectors == 2) return pick(std::integral_constant<int, 2>());
+  if constexpr (CT_REGISTERS >= 32) {
+    if (vectors == 4) return pick(std::integral_constant<int, 4>());
   }
+  pick(std::integral_constant<int, 1>());
 }
 
 // Where a register tile of rows of vectors goes. Either to be added to later,
@@ -53,21 +59,43 @@ struct TileRows {
   bool stream = false;  // past the caches; rows on a boundary of the vector
 };
 
-// to[r][c] = sum over t < taps, d < depth of rows[t * kRows + r][d] *
-// panel_t[d][c], where panel_t = panel + tap_offsets[t] and a panel row holds
-// kVectors vectors.
-template <typename A, int kRows, int kVectors>
-CT_NOINLINE void MultiplyRows(const A* const* rows, const int64_t* tap_offsets,
-                              int64_t taps, int64_t depth, const A* panel,
-                              const TileRows<A>& to) {
+// What a register tile reads: from `depth` on, row r of tap t is rows[t * step
+// + r].
+template <typename A>
+struct RowsOfTaps {
+  const A* const* rows;
+  int64_t step;
+  int64_t depth = 0;
+};
+
+// What a register tile fetches for a later one while it multiplies: `step`
+// bytes per multiplied depth, from `beyond` bytes after the first row of each
+// tap. Few at a time: twelve rows at once kept the tile itself waiting.
+template <typename A>
+struct RowsAhead {
+  const A* const* rows = nullptr;
+  int64_t row_step = 0;
+  int64_t beyond = 0;
+  int64_t step = 0;
+};
+
+// to[r][c] = sum over t < taps, d < depth of row(t, r)[d] * panel_t[d][c],
+// where panel_t = panel + tap_offsets[t] and a panel row holds kVectors
+// vectors.
+template <typename A, int kRows, int kVectors, bool kAhead = false>
+CT_NOINLINE void MultiplyRows(const RowsOfTaps<A>& from,
+                              const int64_t* tap_offsets, int64_t taps,
+                              int64_t depth, const A* panel,
+                              const TileRows<A>& to,
+                              const RowsAhead<A>& ahead = {}) {
   Vec<A> sums[kRows][kVectors];
   if (to.accumulate) {
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
-      const A* from = to.rows[r] + to.offset;
+      const A* start = to.rows[r] + to.offset;
 #pragma GCC unroll 8
       for (int v = 0; v < kVectors; ++v) {
-        sums[r][v] = Load(from + v * kLanes<A>);
+        sums[r][v] = Load(start + v * kLanes<A>);
       }
     }
   } else {
@@ -82,8 +110,19 @@ CT_NOINLINE void MultiplyRows(const A* const* rows, const int64_t* tap_offsets,
   for (int64_t t = 0; t < taps; ++t) {
     const A* filter = panel + tap_offsets[t];
     const A* row[kRows];
-    for (int r = 0; r < kRows; ++r) row[r] = rows[t * kRows + r];
+    for (int r = 0; r < kRows; ++r) {
+      row[r] = from.rows[t * from.step + r] + from.depth;
+    }
+    const char* next = nullptr;
+    if (kAhead) {
+      next = reinterpret_cast<const char*>(ahead.rows[t * ahead.row_step]) +
+             ahead.beyond;
+    }
     for (int64_t d = 0; d < depth; ++d) {
+      if (kAhead) {
+        __builtin_prefetch(next);
+        next += ahead.step;
+      }
       Vec<A> weights[kVectors];
 #pragma GCC unroll 8
       for (int v = 0; v < kVectors; ++v)

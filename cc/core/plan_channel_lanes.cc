@@ -1,0 +1,173 @@
+// Blocks and memory of the channel-lanes family.
+#include "cc/core/plan_blocks.h"
+
+namespace conv_transpose_nd {
+namespace {
+
+// What a work unit that finds its rows first may keep of the packed filter. Its
+// rows visit a part of it before the next is read, from whatever cache.
+constexpr int64_t kFoundFilterBytes = 1152 * 1024;
+// Rows of such a work unit, and how many of them are found together: that takes
+// as long as multiplying a tile of 64 channels where it is done tile by tile.
+constexpr int64_t kFoundRowBlock = 120;
+constexpr int64_t kLeastFoundRowBlock = 48;
+constexpr int64_t kFoundRows = 60;
+// Beyond these taps, what surrounds a tile does not weigh.
+constexpr int64_t kMostFoundTaps = 8;
+
+// Rows that follow each other in one work unit: enough work, not too few units.
+int64_t RowBlock(double row_multiply_adds, int64_t tile_rows) {
+  const int64_t wanted = static_cast<int64_t>(kUnitMultiplyAdds /
+                                              std::max(row_multiply_adds, 1.0));
+  return RoundUp(std::clamp<int64_t>(wanted, 4 * tile_rows, 252), tile_rows);
+}
+
+// Phases of the axis, if all have the same length and one tap on the same
+// source position each; else 1.
+int64_t FoldablePhases(const AxisPhases& axis) {
+  for (const Phase& phase : axis.phases) {
+    if (phase.count != axis.phases[0].count || phase.taps.size() != 1 ||
+        phase.taps[0].source_offset != axis.phases[0].taps[0].source_offset) {
+      return 1;
+    }
+  }
+  return std::max<int64_t>(1, axis.phases.size());
+}
+
+// Taps of the axis whose source elements and filter positions are adjacent, if
+// that holds for all; else 1.
+int64_t MergeableTaps(const Gather& gather, int inner) {
+  const AxisPhases& axis = gather.axis[inner];
+  if (axis.phases.size() != 1 || gather.source.channel != 1 ||
+      gather.source.axis[inner] != gather.depth) {
+    return 1;
+  }
+  const std::vector<Tap>& taps = axis.phases[0].taps;
+  for (size_t t = 1; t < taps.size(); ++t) {
+    if (taps[t].source_offset != taps[t - 1].source_offset + 1 ||
+        taps[t].filter_index != taps[t - 1].filter_index + 1) {
+      return 1;
+    }
+  }
+  return static_cast<int64_t>(taps.size());
+}
+
+// Whether a work unit finds all its rows first. That needs sums that are stored
+// as they are, and pays where tiles lose little beyond the border: many rows
+// then share what is found for them.
+bool FindsRowsFirst(const Plan& plan) {
+  const Gather& gather = plan.gather;
+  const Activation activation = plan.geometry.activation;
+  const int64_t panel_columns = Lanes(plan) * plan.channel_lanes.vectors;
+  const bool stores =
+      (plan.dtype == DType::kFloat || plan.dtype == DType::kDouble) &&
+      gather.result.channel == 1 &&
+      (activation == Activation::kNone || activation == Activation::kRelu) &&
+      gather.columns % panel_columns == 0;
+  return stores && gather.source.channel == 1 && !plan.batch_inner &&
+         PhaseTaps(plan) <= kMostFoundTaps &&
+         BorderWaste(plan, TileRows(plan)) <= 1.1;
+}
+
+void PlanFoundRows(Plan* plan) {
+  ChannelLanesBlocks& blocks = plan->channel_lanes;
+  const int64_t rows = PhaseRows(*plan);
+  blocks.row_block =
+      RoundUp(std::min<int64_t>(rows, kFoundRowBlock), blocks.rows);
+  // Few rows leave the panels to share out, and then the rows of a block.
+  const int64_t wanted = static_cast<int64_t>(
+      std::clamp(plan->multiply_adds / kUnitMultiplyAdds, 1.0, 16.0));
+  const int64_t units = plan->geometry.groups * (plan->phases / blocks.folded) *
+                        CeilDiv(rows, blocks.row_block);
+  const int64_t panels = blocks.panels * blocks.folded;
+  const int64_t shares = std::min(panels, CeilDiv(wanted, units));
+  blocks.panel_block = std::min(blocks.panel_block, CeilDiv(panels, shares));
+  const int64_t row_shares = CeilDiv(wanted, units * shares);
+  const int64_t least = std::min(kLeastFoundRowBlock, blocks.row_block);
+  blocks.row_block = RoundUp(
+      std::max(least, CeilDiv(blocks.row_block, row_shares)), blocks.rows);
+  // A tile takes the taps that any of the rows found together needs.
+  blocks.found_rows = BorderWaste(*plan, kFoundRows) <= 1.01
+                          ? std::min(kFoundRows, blocks.row_block)
+                          : blocks.rows;
+  const int64_t tiles = blocks.row_block / blocks.rows;
+  blocks.found_bytes =
+      tiles * ChannelLanesBlocks::kFoundTileBytes +
+      8 * (tiles * blocks.tap_block + blocks.row_block +
+           blocks.tap_block * (blocks.found_rows + blocks.row_block));
+}
+
+}  // namespace
+
+bool PlanChannelLanes(Plan* plan) {
+  const Gather& gather = plan->gather;
+  ChannelLanesBlocks& blocks = plan->channel_lanes;
+  plan->batch_inner = RowsAlongBatch(*plan);
+  const int64_t element = AccumulatorBytes(plan->dtype);
+  const int64_t lanes = Lanes(*plan);
+  blocks.convert_source = IsNarrow(plan->dtype) || gather.source.channel != 1;
+  blocks.vectors = gather.columns > lanes ? 2 : 1;
+  blocks.rows = TileRows(*plan);
+  const bool found = FindsRowsFirst(*plan);
+  // Six rows of four vectors take half as many broadcasts as twelve of two: 223
+  // GFLOP/s for 207 of 243, from a level-1 cache of a Sapphire Rapids core.
+  if (found && plan->target.registers >= 32 &&
+      gather.columns % (4 * lanes) == 0) {
+    blocks.vectors = 4;
+    blocks.rows = 6;
+  }
+  const int64_t panel_columns = blocks.vectors * lanes;
+  blocks.panels = CeilDiv(gather.columns, panel_columns);
+
+  const int64_t taps = PhaseTaps(*plan);
+  const int64_t panel_bytes =
+      std::max<int64_t>(1, taps * gather.depth) * panel_columns * element;
+  blocks.folded = FoldablePhases(gather.axis[plan->geometry.rank - 1]);
+  const int64_t all_panels = blocks.panels * blocks.folded;
+  blocks.panel_block = std::clamp<int64_t>(
+      (found ? kFoundFilterBytes : kFilterBlockBytes) / panel_bytes, 1,
+      all_panels);
+  blocks.depth_block = gather.depth;
+  blocks.tap_block =
+      std::clamp<int64_t>(1024 / blocks.rows, 1, std::max<int64_t>(taps, 1));
+  if (blocks.convert_source) {
+    blocks.depth_block = std::min<int64_t>(gather.depth, 1024);
+    const int64_t tap_bytes = blocks.rows * blocks.depth_block * element;
+    blocks.tap_block =
+        std::clamp<int64_t>(kScratchBytes / tap_bytes, 1, blocks.tap_block);
+  } else {
+    blocks.merged = MergeableTaps(gather, plan->geometry.rank - 1);
+  }
+  blocks.row_block = RowBlock(static_cast<double>(taps) * gather.depth *
+                                  panel_columns * blocks.panel_block,
+                              blocks.rows);
+  if (found) PlanFoundRows(plan);
+
+  plan->units = plan->geometry.groups * (plan->phases / blocks.folded) *
+                CeilDiv(all_panels, blocks.panel_block) *
+                CeilDiv(PhaseRows(*plan), blocks.row_block);
+  const int64_t packed_bytes = plan->geometry.groups * blocks.panels *
+                               gather.filter_taps * gather.depth *
+                               panel_columns * element;
+  // A filter that stays in a level-2 cache as a whole may be read by all phases
+  // of a row block in turn; the source rows then stay near, too.
+  blocks.phases_first = packed_bytes <= 2 * kFilterBlockBytes;
+  plan->packed_bytes = RoundUp(packed_bytes, 64);
+  plan->shared_bytes = BiasBytes(*plan) + plan->packed_bytes;
+  const int64_t pointers =
+      RoundUp(blocks.tap_block * (2 * blocks.rows + 1) * 8, 64);
+  const int64_t zeros =
+      RoundUp(blocks.depth_block * blocks.merged * element, 64);
+  const int64_t converted = blocks.convert_source
+                                ? RoundUp(blocks.tap_block * blocks.rows *
+                                              blocks.depth_block * element,
+                                          64)
+                                : 0;
+  const int64_t tiles =
+      blocks.rows * panel_columns * blocks.panel_block * element;
+  plan->scratch_bytes = pointers + zeros + converted +
+                        RoundUp(found ? blocks.found_bytes : tiles, 64);
+  return true;
+}
+
+}  // namespace conv_transpose_nd

@@ -54,7 +54,7 @@ CT_NOINLINE int64_t SumChannels(const GatherCall<T>& call,
                                 const Compute<T>* filter,
                                 const ChannelwiseTaps& taps,
                                 const ChannelwiseRun<T>& run, bool vectors,
-                                int64_t channel) {
+                                bool stream, int64_t channel) {
   using A = Compute<T>;
   const int64_t step = run.source_step;
   int64_t source = run.source + channel;
@@ -93,7 +93,8 @@ CT_NOINLINE int64_t SumChannels(const GatherCall<T>& call,
       if (vectors) {
 #pragma GCC unroll 4
         for (int v = 0; v < kVectors; ++v) {
-          StoreVector(call, sums[p][v], channel + v * kLanes<A>, false, result);
+          StoreVector(call, sums[p][v], channel + v * kLanes<A>, stream,
+                      result);
         }
       } else {
         A row[kVectors * kLanes<A>];
@@ -124,7 +125,8 @@ class Channelwise {
         scratch_(scratch),
         inner_(call.plan.geometry.rank - 1),
         channels_(call.plan.geometry.groups),
-        vectors_(StoresVectors(call)) {
+        vectors_(StoresVectors(call)),
+        stream_(StreamsVectors(call)) {
     taps_.source_step = gather_.source.axis[inner_];
     taps_.filter_step = channels_;
   }
@@ -143,6 +145,7 @@ class Channelwise {
       FindLine(line);
       RunPiece(unit % blocks_.line_pieces * blocks_.piece);
     }
+    if (stream_) FinishStreams();
   }
 
  private:
@@ -242,14 +245,14 @@ class Channelwise {
   template <int kVectors>
   void SumBlock(ChannelwiseRun<T> run, int64_t channel) const {
     if (run.positions >= 4) {
-      const int64_t done = SumChannels<T, 4, kVectors>(call_, filter_, taps_,
-                                                       run, vectors_, channel);
+      const int64_t done = SumChannels<T, 4, kVectors>(
+          call_, filter_, taps_, run, vectors_, stream_, channel);
       run.source += done * run.source_step;
       run.result += done * run.result_step;
       run.positions -= done;
     }
     if (run.positions > 0) {
-      SumChannels<T, 1, kVectors>(call_, filter_, taps_, run, vectors_,
+      SumChannels<T, 1, kVectors>(call_, filter_, taps_, run, vectors_, stream_,
                                   channel);
     }
   }
@@ -285,7 +288,7 @@ class Channelwise {
   char* scratch_;
   const int inner_;
   const int64_t channels_;
-  const bool vectors_;
+  const bool vectors_, stream_;
 
   // The line at hand.
   int64_t result_line_ = 0;

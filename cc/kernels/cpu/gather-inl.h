@@ -151,7 +151,7 @@ inline bool StreamsVectors(const GatherCall<T>& call) {
       NumElements(forward ? geometry.OutputDims() : geometry.InputDims()) *
       static_cast<int64_t>(sizeof(T));
   const auto address = reinterpret_cast<uintptr_t>(call.result);
-  return StoresVectors(call) && bytes > kStreamBytes &&
+  return StoresVectors(call) && bytes >= kStreamBytes &&
          (address | (channels * sizeof(T))) % CT_VECTOR_BYTES == 0;
 }
 

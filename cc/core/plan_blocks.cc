@@ -339,14 +339,17 @@ void PlanChannelwise(Plan* plan) {
     blocks.lines *= gather.axis[a].CoveredPositions();
   }
   // Source and result of a piece stay near level-1 cache while the vectors of
-  // channels take their turns; four pieces are work enough for a unit.
+  // channels take their turns; what an input gradient reads lies longer in
+  // level-2 cache, and long runs of it are fetched ahead. Some pieces are work
+  // enough for a unit.
   const int64_t phases = static_cast<int64_t>(axis.phases.size());
   const int64_t position_bytes =
       (phases + std::min<int64_t>(axis.source_step, 64)) *
       plan->geometry.groups * element;
+  const int64_t piece_bytes = phases == 1 ? 65536 : 32768;
   const int64_t positions = MaxCount(axis);
   blocks.line_pieces =
-      CeilDiv(positions, std::max<int64_t>(16, 32768 / position_bytes));
+      CeilDiv(positions, std::max<int64_t>(16, piece_bytes / position_bytes));
   blocks.piece = CeilDiv(positions, blocks.line_pieces);
   blocks.unit_lines =
       std::max<int64_t>(1, 131072 / (blocks.piece * position_bytes));

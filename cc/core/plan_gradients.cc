@@ -63,7 +63,17 @@ void PlanPositions(Plan* plan, bool exact) {
   blocks.rows = TileRows(*plan);
   const int64_t width = blocks.vectors * lanes;
   blocks.all_taps = !exact && TakesAllTaps(*plan, taps, positions);
-  blocks.chunk = std::min(positions, kPositionBlock);
+  const int64_t filter_elements = NumElements(geometry.FilterDims());
+  // Sixteen units: positions are split where that leaves each enough of them
+  // and the partial sums stay small, so that a unit has many tiles and walks
+  // the operands seldom.
+  const int64_t kept =
+      (int64_t{4} << 20) / std::max<int64_t>(1, filter_elements * element);
+  blocks.splits = std::clamp<int64_t>(
+      std::min(positions / (kPositionBlock / 2), kept), 1, 16);
+  // Chunks of equal size, a little larger rather than one more.
+  const int64_t range = CeilDiv(positions, blocks.splits);
+  blocks.chunk = CeilDiv(range, CeilDiv(range, kPositionBlock + 16));
 
   // Blocks of rows whose copy stays in a level-2 cache.
   const int64_t rows = blocks.all_taps ? taps * group_out : group_out;
@@ -79,14 +89,6 @@ void PlanPositions(Plan* plan, bool exact) {
                      : (blocks.all_taps ? 1 : taps * geometry.groups) *
                            CeilDiv(rows, blocks.row_block);
 
-  const int64_t filter_elements = NumElements(geometry.FilterDims());
-  // Sixteen units: positions are split where that leaves each enough of them
-  // and the partial sums stay small, so that a unit has many tiles and walks
-  // the operands seldom.
-  const int64_t kept =
-      (int64_t{4} << 20) / std::max<int64_t>(1, filter_elements * element);
-  blocks.splits = std::clamp<int64_t>(
-      std::min(positions / (kPositionBlock / 2), kept), 1, 16);
   blocks.tile_group =
       std::clamp<int64_t>(blocks.tiles * blocks.splits / 16, 1, blocks.tiles);
   // Rows of more than a panel lie so far apart that they collide in level-1

@@ -10,10 +10,15 @@ constexpr int64_t kFoundFilterBytes = 1152 * 1024;
 // Rows of such a work unit, and how many of them are found together: that takes
 // as long as multiplying a tile of 64 channels where it is done tile by tile.
 constexpr int64_t kFoundRowBlock = 120;
-constexpr int64_t kLeastFoundRowBlock = 48;
+constexpr int64_t kLeastFoundRowBlock = 24;
 constexpr int64_t kFoundRows = 60;
 // Beyond these taps, what surrounds a tile does not weigh.
 constexpr int64_t kMostFoundTaps = 8;
+// Where they are sorted by tap instead: a visit of the sums weighs little, and
+// rows of all taps fit in scratch.
+constexpr int64_t kSortedTileRows = 6;
+constexpr int64_t kLeastSortedDepth = 64;
+constexpr int64_t kMostSortedTaps = 64;
 
 // Rows that follow each other in one work unit: enough work, not too few units.
 int64_t RowBlock(double row_multiply_adds, int64_t tile_rows) {
@@ -52,40 +57,60 @@ int64_t MergeableTaps(const Gather& gather, int inner) {
   return static_cast<int64_t>(taps.size());
 }
 
-// Whether a work unit finds all its rows first. That needs sums that are stored
-// as they are, and pays where tiles lose little beyond the border: many rows
-// then share what is found for them.
-bool FindsRowsFirst(const Plan& plan) {
+// Whether rows are read, and sums stored, as they are: whole vectors of a type
+// that is computed in.
+bool ReadsAndStoresVectors(const Plan& plan) {
   const Gather& gather = plan.gather;
   const Activation activation = plan.geometry.activation;
   const int64_t panel_columns = Lanes(plan) * plan.channel_lanes.vectors;
-  const bool stores =
-      (plan.dtype == DType::kFloat || plan.dtype == DType::kDouble) &&
-      gather.result.channel == 1 &&
-      (activation == Activation::kNone || activation == Activation::kRelu) &&
-      gather.columns % panel_columns == 0;
-  return stores && gather.source.channel == 1 && !plan.batch_inner &&
-         PhaseTaps(plan) <= kMostFoundTaps &&
+  return (plan.dtype == DType::kFloat || plan.dtype == DType::kDouble) &&
+         gather.source.channel == 1 && gather.result.channel == 1 &&
+         (activation == Activation::kNone || activation == Activation::kRelu) &&
+         gather.columns % panel_columns == 0;
+}
+
+// Whether a work unit finds all its rows first, which pays where tiles lose
+// little beyond the border: many rows then share what is found for them.
+bool FindsRowsFirst(const Plan& plan) {
+  return !plan.batch_inner && PhaseTaps(plan) <= kMostFoundTaps &&
          BorderWaste(plan, TileRows(plan)) <= 1.1;
+}
+
+// Whether it sorts them by tap, which pays where tiles lose more than it takes
+// to visit the sums for each tap. 1.4 to 1.6 times faster on 7 x 7 and 8 x 8
+// positions.
+bool SortsRowsByTap(const Plan& plan) {
+  return BorderWaste(plan, kSortedTileRows) > 1.05 &&
+         plan.gather.depth >= kLeastSortedDepth &&
+         plan.gather.filter_taps <= kMostSortedTaps;
 }
 
 void PlanFoundRows(Plan* plan) {
   ChannelLanesBlocks& blocks = plan->channel_lanes;
   const int64_t rows = PhaseRows(*plan);
-  blocks.row_block =
-      RoundUp(std::min<int64_t>(rows, kFoundRowBlock), blocks.rows);
-  // Few rows leave the panels to share out, and then the rows of a block.
+  // Blocks of equal size. Few of them leave the panels to share out; the rows
+  // only where there would be fewer than four units, for all of these read the
+  // same filter.
   const int64_t wanted = static_cast<int64_t>(
       std::clamp(plan->multiply_adds / kUnitMultiplyAdds, 1.0, 16.0));
-  const int64_t units = plan->geometry.groups * (plan->phases / blocks.folded) *
-                        CeilDiv(rows, blocks.row_block);
+  int64_t row_blocks = CeilDiv(rows, kFoundRowBlock);
+  const int64_t units =
+      plan->geometry.groups * (plan->phases / blocks.folded) * row_blocks;
   const int64_t panels = blocks.panels * blocks.folded;
   const int64_t shares = std::min(panels, CeilDiv(wanted, units));
   blocks.panel_block = std::min(blocks.panel_block, CeilDiv(panels, shares));
-  const int64_t row_shares = CeilDiv(wanted, units * shares);
-  const int64_t least = std::min(kLeastFoundRowBlock, blocks.row_block);
-  blocks.row_block = RoundUp(
-      std::max(least, CeilDiv(blocks.row_block, row_shares)), blocks.rows);
+  row_blocks *= CeilDiv(std::min<int64_t>(wanted, 4), units * shares);
+  row_blocks = std::clamp<int64_t>(rows / kLeastFoundRowBlock, 1, row_blocks);
+  blocks.row_block = RoundUp(CeilDiv(rows, row_blocks), blocks.rows);
+  if (blocks.rows_by_tap) {
+    blocks.found_rows = std::min(kFoundRows, blocks.row_block);
+    blocks.tap_block = PhaseTaps(*plan);
+    blocks.found_bytes =
+        8 *
+        ((1 + blocks.found_rows) * blocks.tap_block + blocks.row_block +
+         plan->gather.filter_taps * (1 + 2 * (blocks.row_block + blocks.rows)));
+    return;
+  }
   // A tile takes the taps that any of the rows found together needs.
   blocks.found_rows = BorderWaste(*plan, kFoundRows) <= 1.01
                           ? std::min(kFoundRows, blocks.row_block)
@@ -102,13 +127,15 @@ void PlanFoundRows(Plan* plan) {
 bool PlanChannelLanes(Plan* plan) {
   const Gather& gather = plan->gather;
   ChannelLanesBlocks& blocks = plan->channel_lanes;
-  plan->batch_inner = RowsAlongBatch(*plan);
   const int64_t element = AccumulatorBytes(plan->dtype);
   const int64_t lanes = Lanes(*plan);
   blocks.convert_source = IsNarrow(plan->dtype) || gather.source.channel != 1;
   blocks.vectors = gather.columns > lanes ? 2 : 1;
   blocks.rows = TileRows(*plan);
-  const bool found = FindsRowsFirst(*plan);
+  const bool vectors = ReadsAndStoresVectors(*plan);
+  blocks.rows_by_tap = vectors && SortsRowsByTap(*plan);
+  plan->batch_inner = !blocks.rows_by_tap && RowsAlongBatch(*plan);
+  const bool found = blocks.rows_by_tap || (vectors && FindsRowsFirst(*plan));
   // Six rows of four vectors take half as many broadcasts as twelve of two: 223
   // GFLOP/s for 207 of 243, from a level-1 cache of a Sapphire Rapids core.
   if (found && plan->target.registers >= 32 &&
@@ -135,7 +162,7 @@ bool PlanChannelLanes(Plan* plan) {
     const int64_t tap_bytes = blocks.rows * blocks.depth_block * element;
     blocks.tap_block =
         std::clamp<int64_t>(kScratchBytes / tap_bytes, 1, blocks.tap_block);
-  } else {
+  } else if (!blocks.rows_by_tap) {
     blocks.merged = MergeableTaps(gather, plan->geometry.rank - 1);
   }
   blocks.row_block = RowBlock(static_cast<double>(taps) * gather.depth *

@@ -37,7 +37,10 @@ double ChannelLanesCost(const Plan& plan) {
   const double filter = static_cast<double>(gather.filter_taps) * gather.depth *
                         columns * plan.geometry.groups;
   double cycles = products / kChannelLanesRate;
-  if (!RowsAlongBatch(plan)) {
+  if (plan.channel_lanes.rows_by_tap) {
+    // The sums are visited for each tap.
+    cycles += plan.multiply_adds / gather.depth / lanes * 2.0;
+  } else if (!plan.batch_inner) {
     cycles *= BorderWaste(plan, TileRows(plan));
   }
   cycles += filter * PackCycles(plan, filter);

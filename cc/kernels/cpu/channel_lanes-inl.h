@@ -26,7 +26,8 @@ class ChannelLanes {
                 call.plan.gather.columns % panel_columns_ == 0),
         stream_(StreamsVectors(call)),
         tiles_(call.plan),
-        found_(call.plan) {}
+        found_(call.plan),
+        tap_rows_(call.plan) {}
 
   int64_t PackUnits() const {
     return plan_.geometry.groups * blocks_.panels * gather_.filter_taps;
@@ -87,7 +88,9 @@ class ChannelLanes {
     tiles_.SetPhase(phase * blocks_.folded);
     const int64_t row = row_block * blocks_.row_block;
     const int64_t end = std::min(tiles_.rows(), row + blocks_.row_block);
-    if (blocks_.found_rows > 0) {
+    if (blocks_.rows_by_tap) {
+      RunByTap(row, end);
+    } else if (blocks_.found_rows > 0) {
       RunFound(row, end);
     } else {
       RunRows(row, end);
@@ -112,7 +115,11 @@ class ChannelLanes {
                      sizeof(A));
     }
     tile_ = reinterpret_cast<A*>(p);
-    found_.SetScratch(p, zeros_);
+    if (blocks_.rows_by_tap) {
+      tap_rows_.SetScratch(p);
+    } else {
+      found_.SetScratch(p, zeros_);
+    }
     std::fill(zeros_, zeros_ + zeros, A(0));
   }
 
@@ -134,6 +141,19 @@ class ChannelLanes {
         count = std::min<int64_t>(end - row, blocks_.rows);
         tiles_.Take(count, blocks_.rows);
         CheckStored(count);
+      }
+    }
+  }
+
+  // The same, tap by tap.
+  void RunByTap(int64_t row, int64_t end) {
+    if (row >= end) return;
+    if constexpr (std::is_same_v<T, A>) {
+      tap_rows_.Find(call_.source + group_ * gather_.depth, call_.result, row,
+                     end, &tiles_);
+      for (int64_t panel = first_panel_; panel < last_panel_; ++panel) {
+        tap_rows_.Multiply(FilterPanel(panel, 0),
+                           TileOf(panel, blocks_.rows, false, true));
       }
     }
   }
@@ -285,8 +305,8 @@ class ChannelLanes {
   void Multiply(int tile_rows, int64_t taps, int64_t depths, const A* filter,
                 const TileRows<A>& to) const {
     WithTile(tile_rows, blocks_.vectors, [&](auto rows, auto vectors) {
-      MultiplyRows<A, rows(), vectors()>(
-          {row_pointers_, tile_rows}, filter_taps_, taps, depths, filter, to);
+      MultiplyRows<A, rows(), vectors()>({row_pointers_}, filter_taps_, taps,
+                                         depths, filter, to);
     });
   }
 
@@ -360,6 +380,7 @@ class ChannelLanes {
   const bool stream_;
   RowTiles tiles_;
   FoundRows<A> found_;
+  TapRows<A> tap_rows_;
 
   // The unit at hand.
   int64_t group_ = 0, first_panel_ = 0, last_panel_ = 0;

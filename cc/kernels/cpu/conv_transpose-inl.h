@@ -51,6 +51,7 @@ inline int64_t RoundUp64(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 #include "cc/kernels/cpu/gather-inl.h"
 #include "cc/kernels/cpu/rows-inl.h"
 #include "cc/kernels/cpu/found_rows-inl.h"
+#include "cc/kernels/cpu/tap_rows-inl.h"
 #include "cc/kernels/cpu/channel_lanes-inl.h"
 #include "cc/kernels/cpu/pixel_lanes-inl.h"
 #include "cc/kernels/cpu/pixel_tiles-inl.h"

@@ -143,11 +143,12 @@ class FoundRows {
         const RowsAhead<A> ahead =
             fetch ? AheadOf(part, taps, kRows, depths) : RowsAhead<A>{};
         if (ahead.rows != nullptr) {
-          return MultiplyRows<A, kRows, kVectors, true>(rows, at, taps, depths,
-                                                        filter, to, ahead);
+          return MultiplyRows<A, kRows, kVectors, true, true>(
+              rows, at, taps, depths, filter, to, ahead);
         }
       }
-      MultiplyRows<A, kRows, kVectors>(rows, at, taps, depths, filter, to);
+      MultiplyRows<A, kRows, kVectors, true>(rows, at, taps, depths, filter,
+                                             to);
     });
   }
 

@@ -59,12 +59,12 @@ struct TileRows {
   bool stream = false;  // past the caches; rows on a boundary of the vector
 };
 
-// What a register tile reads: from `depth` on, row r of tap t is rows[t * step
-// + r].
+// What a register tile reads: row r of tap t is rows[t * kRows + r], or, where
+// the tile is one of kFound rows, rows[t * step + r] from `depth` on.
 template <typename A>
 struct RowsOfTaps {
   const A* const* rows;
-  int64_t step;
+  int64_t step = 0;
   int64_t depth = 0;
 };
 
@@ -81,8 +81,10 @@ struct RowsAhead {
 
 // to[r][c] = sum over t < taps, d < depth of row(t, r)[d] * panel_t[d][c],
 // where panel_t = panel + tap_offsets[t] and a panel row holds kVectors
-// vectors.
-template <typename A, int kRows, int kVectors, bool kAhead = false>
+// vectors. kFound is fixed when compiled: with twelve rows each register
+// counts.
+template <typename A, int kRows, int kVectors, bool kFound = false,
+          bool kAhead = false>
 CT_NOINLINE void MultiplyRows(const RowsOfTaps<A>& from,
                               const int64_t* tap_offsets, int64_t taps,
                               int64_t depth, const A* panel,
@@ -110,8 +112,9 @@ CT_NOINLINE void MultiplyRows(const RowsOfTaps<A>& from,
   for (int64_t t = 0; t < taps; ++t) {
     const A* filter = panel + tap_offsets[t];
     const A* row[kRows];
+    const A* const* rows = from.rows + t * (kFound ? from.step : kRows);
     for (int r = 0; r < kRows; ++r) {
-      row[r] = from.rows[t * from.step + r] + from.depth;
+      row[r] = rows[r] + (kFound ? from.depth : 0);
     }
     const char* next = nullptr;
     if (kAhead) {

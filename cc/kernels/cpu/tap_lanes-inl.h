@@ -270,7 +270,7 @@ class TapLanes {
         while (SmallerTile(tile) >= rows_taken_ - r) tile = SmallerTile(tile);
         WithTile(tile, vectors, [&](auto rows, auto width) {
           MultiplyRows<A, rows(), width()>(
-              {rows_ + r, rows()}, &zero, 1, gather_.depth,
+              {rows_ + r}, &zero, 1, gather_.depth,
               filter + p * panel_columns_ * gather_.depth,
               {sums_ + r, (p - panel) * panel_columns_});
         });

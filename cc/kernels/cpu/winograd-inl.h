@@ -246,8 +246,8 @@ class Winograd {
       }
       const TileRows<A> tile{to, 0, depth > 0};
       WithTile(tile_rows, blocks_.vectors, [&](auto fixed_rows, auto vectors) {
-        MultiplyRows<A, fixed_rows(), vectors()>(
-            {rows, fixed_rows()}, &no_offset, 1, depths, filter, tile);
+        MultiplyRows<A, fixed_rows(), vectors()>({rows}, &no_offset, 1, depths,
+                                                 filter, tile);
       });
       t += tile_rows;
     }

@@ -47,6 +47,18 @@ std::vector<Request> Requests() {
       // Taps beyond the border, of few of the rows.
       Same(SimpleRequest({1, 150, 64}, {4, 64, 64}, {1, 300, 64}, 2)),
       Same(SimpleRequest({2, 9, 40, 64}, {2, 3, 64, 64}, {2, 9, 40, 64}, 1))};
+  // Short lines, where rows are sorted by tap: of one image, and of several.
+  for (const int64_t batch : {1, 5}) {
+    requests.push_back(Same(SimpleRequest({batch, 7, 7, 64}, {5, 5, 64, 64},
+                                          {batch, 7, 7, 64}, 1)));
+    requests.push_back(Same(SimpleRequest({batch, 4, 5, 192}, {4, 4, 128, 192},
+                                          {batch, 8, 10, 128}, 2)));
+  }
+  Request short_biased = requests.back();
+  short_biased.shapes.has_bias = true;
+  short_biased.shapes.bias = {128};
+  short_biased.attributes.activation = Activation::kRelu;
+  requests.push_back(short_biased);
   Request grouped = requests[0];
   grouped.attributes.groups = 2;
   grouped.shapes.input[3] = grouped.shapes.filter[3] = 128;
@@ -106,21 +118,37 @@ TEST_P(FoundRowsTest, SameBitsForAnyWorkers) {
   }
 }
 
+TEST_P(FoundRowsTest, ShortLinesAreSortedByTap) {
+  int sorted = 0;
+  for (const Request& request : Requests()) {
+    for (Operation operation :
+         {Operation::kConvTranspose, Operation::kInputGrad}) {
+      const ConvTransposeGeometry geometry =
+          testing::GeometryOf(operation, request);
+      sorted += ChannelLanesPlan(operation, GetParam(), geometry)
+                    .channel_lanes.rows_by_tap;
+    }
+  }
+  EXPECT_EQ(sorted, 10);
+}
+
 // An infinite weight meets zeros beyond the border, in the first part of the
 // filter and in the last.
 TEST_P(FoundRowsTest, InfinitiesAtBorders) {
   Random random(9);
-  const Request request =
-      Same(SimpleRequest({1, 150, 128}, {4, 64, 128}, {1, 300, 64}, 2));
-  for (Operation operation :
-       {Operation::kConvTranspose, Operation::kInputGrad}) {
-    const ConvTransposeGeometry geometry =
-        testing::GeometryOf(operation, request);
-    const int64_t elements = NumElements(geometry.FilterDims());
-    for (int64_t at : {int64_t{3}, elements / 2 + 5, elements - 1}) {
-      Values values = testing::RandomValues(&random, GetParam(), geometry);
-      values.filter[at] = std::numeric_limits<double>::infinity();
-      testing::CheckOperation(operation, GetParam(), geometry, values);
+  for (const Request& request :
+       {Same(SimpleRequest({1, 150, 128}, {4, 64, 128}, {1, 300, 64}, 2)),
+        Same(SimpleRequest({1, 7, 7, 64}, {5, 5, 64, 64}, {1, 7, 7, 64}, 1))}) {
+    for (Operation operation :
+         {Operation::kConvTranspose, Operation::kInputGrad}) {
+      const ConvTransposeGeometry geometry =
+          testing::GeometryOf(operation, request);
+      const int64_t elements = NumElements(geometry.FilterDims());
+      for (int64_t at : {int64_t{3}, elements / 2 + 5, elements - 1}) {
+        Values values = testing::RandomValues(&random, GetParam(), geometry);
+        values.filter[at] = std::numeric_limits<double>::infinity();
+        testing::CheckOperation(operation, GetParam(), geometry, values);
+      }
     }
   }
 }

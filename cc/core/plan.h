@@ -201,6 +201,7 @@ struct WinogradBlocks {
   int64_t panel_columns = 0;  // vectors of them
   int64_t panel_block = 0;    // panels of a work unit
   int64_t tile_block = 0;     // tiles of a work unit
+  bool phases_first = false;  // as for channel_lanes
   int64_t depth = 0;          // of one class, in whole vectors
   int64_t depth_block = 0;    // depth of all classes held transformed at a time
   int64_t max_components = 1;

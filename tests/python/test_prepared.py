@@ -113,5 +113,5 @@ def test_errors(make, array, message):
 
 def test_dtypes_must_agree():
     call = core.prepare_conv_transpose(np.zeros((3, 4, 8), np.float32))
-    with pytest.raises(ValueError, match="input must have the dtype of filter, float32, got float64"):
+    with pytest.raises(ValueError, match="dtype of filter, float32, got float64"):
         call(np.zeros((1, 4, 8), np.float64))

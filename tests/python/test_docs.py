@@ -55,7 +55,8 @@ def test_every_question_names_its_threads_and_shows_code():
     *answered, last = re.split(r"^## ", text("faq.md"), flags=re.MULTILINE)[1:]
     assert last.startswith("Not answered")
     for question in answered:
-        assert re.search(r"\]\(https://github\.com/[\w./-]+/(issues|pull)/\d+\)", question), question
+        thread = re.search(r"\]\(https://github\.com/[\w./-]+/(issues|pull)/\d+\)", question)
+        assert thread, question
         assert BLOCK.search(question), question
 
 

@@ -14,7 +14,12 @@ from benchmarks.peers import PEERS
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "benchmarks" / "results"
 README_MARKS = re.compile(r"(<!-- speed -->\n).*?(<!-- end of speed -->)", re.DOTALL)
-_COLORS = {'fill="white"': 'fill="none"', "#222222": "currentColor", "#999999": "currentColor"}
+_COLORS = {
+    'fill="white"': 'fill="none"',
+    "#222222": "currentColor",
+    "#999999": "currentColor",
+    "#1f4e9c": "var(--edge0)",  # dark blue, too dark for a dark page
+}
 _FAINT = ("#dddddd", "#eeeeee")  # lines behind the figures
 
 

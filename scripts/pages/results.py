@@ -31,7 +31,7 @@ def committed() -> dict[str, results.Results]:
 def table(cases: list[dict[str, object]]) -> list[str]:
     """The lines of the summary that are ratios of times, as Markdown."""
     found = [
-        "| time of the other / time of this op | layers | slower | smallest | geometric mean |"
+        "| time of the other / time of this op | layers | below 1 | smallest | geometric mean |"
     ]
     found.append("|---|---:|---:|---:|---:|")
     for line in summary.lines(cases):
@@ -55,8 +55,8 @@ def machine(figures: results.Results) -> str:
     rows = {name for case in figures.cases for name in case["peers"]} - own
     return (
         f"{figures.date}, {figures.machine.get('cpu', 'unknown')}, "
-        f"{figures.machine.get('cpus', '?')} processors; {len(rows)} peers "
-        f"from {len(peers)} packages"
+        f"{figures.machine.get('cpus', '?')} processors; beside {len(peers)} libraries "
+        f"in {len(rows)} configurations"
     )
 
 

@@ -176,7 +176,9 @@ def main() -> None:
     parser.add_argument("--launcher", default="ccache" if shutil.which("ccache") else "")
     parser.add_argument("--test", action="store_true")
     options = parser.parse_args()
-    pythons = dict(argument.split("=", 1) for argument in options.python)
+    named = dict(argument.split("=", 1) for argument in options.python)
+    # Some commands run in other folders.
+    pythons = {minor: os.path.abspath(python) for minor, python in named.items()}
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         wheel = assemble(pythons, work, options.launcher)

@@ -68,11 +68,11 @@ struct GemmTile {
   int32_t group;
   int32_t row;  // first
   int32_t column;
+  int32_t split;
   // Gather.
   const GemmPhase* phase;
   const GemmTap* taps;
   // Filter gradient.
-  int32_t split;
   int32_t first_position;
   int32_t end_position;
   int32_t tap;
@@ -95,6 +95,7 @@ CT_DEVICE GemmTile GatherTile(const GemmParams& p, const void* workspace) {
   tile.folds = tables.folds;
   tile.phase = tables.phases + low;
   tile.taps = tables.taps + tile.phase->first_tap;
+  tile.split = static_cast<int32_t>(blockIdx.y);
   int32_t rest = index - tile.phase->first_tile;
   tile.column = rest % p.column_tiles * kColumns;
   rest /= p.column_tiles;
@@ -242,12 +243,17 @@ class GatherLoader {
         rows_(rows),
         source_(static_cast<const T*>(source)),
         filter_(static_cast<const T*>(filter)) {
-    SetTap();
+    const int32_t per_tap = (p.depth + kDepth - 1) / kDepth;
+    const int32_t all = tile.phase->taps * per_tap;
+    const int32_t each = (all + p.splits - 1) / p.splits;
+    const int32_t begin = Min(tile.split * each, all);
+    blocks_ = Min(all - begin, each);
+    tap_ = begin / per_tap;
+    depth_ = begin % per_tap * kDepth;
+    if (blocks_ > 0) SetTap();
   }
 
-  CT_DEVICE int32_t Blocks() const {
-    return tile_.phase->taps * ((p_.depth + kDepth - 1) / kDepth);
-  }
+  CT_DEVICE int32_t Blocks() const { return blocks_; }
 
   CT_DEVICE ChunkSource<T> FirstChunk(int i) const {
     const int32_t left =
@@ -297,7 +303,7 @@ class GatherLoader {
       const int row = First::Major(i);
       if (Inside(p_, rows_, row, tap)) inside_ |= 1u << i;
       first_[i] = source_ + (rows_.source[row] + tap.source +
-                             First::Depth(i) * p_.source_channel);
+                             (depth_ + First::Depth(i)) * p_.source_channel);
     }
 #pragma unroll
     for (int i = 0; i < Second::kEach; ++i) {
@@ -306,7 +312,7 @@ class GatherLoader {
       const int32_t column =
           Min(tile_.column + Second::Major(i), p_.columns - 1);
       second_[i] = filter_ + (FilterColumn(p_, tile_, column) + tap.filter +
-                              Second::Depth(i) * p_.filter_depth);
+                              (depth_ + Second::Depth(i)) * p_.filter_depth);
     }
   }
 
@@ -318,8 +324,9 @@ class GatherLoader {
   const T* first_[First::kEach] = {};
   const T* second_[Second::kEach] = {};
   uint32_t inside_ = 0;
-  int32_t tap_ = 0;
-  int32_t depth_ = 0;
+  int32_t blocks_;
+  int32_t tap_;
+  int32_t depth_;
 };
 
 // Operands of a filter gradient: positions are the depth, and those that meet
@@ -471,6 +478,21 @@ CT_DEVICE int64_t ElementAt(const GemmParams& p, const GemmTile& tile,
   return tile.folds[at.fold].result + at.channel * p.result_channel;
 }
 
+// Where sums of a range of depth wait for those of the others, in a filter
+// gradient by element, in a gather by tile: results of phases without a tap
+// have none.
+template <typename A, int kRows, int kColumns>
+CT_DEVICE A* PartialSums(const GemmParams& p, const GemmTile& tile,
+                         int64_t result, int row, int across, void* workspace) {
+  A* sums = reinterpret_cast<A*>(static_cast<char*>(workspace) + p.partials);
+  if (tile.phase == nullptr) {
+    return sums + (tile.split * p.elements + result + tile.column + across);
+  }
+  const int64_t index = static_cast<int64_t>(tile.split) * gridDim.x +
+                        static_cast<int64_t>(blockIdx.x);
+  return sums + (index * (kRows * kColumns) + row * kColumns + across);
+}
+
 // Turns sums into results: rows [0, slice_rows) of `slice`, `pitch` sums each,
 // are rows row_of(r) of the tile. A slice and not the whole tile, so that it
 // fits where the operands were.
@@ -491,10 +513,11 @@ CT_DEVICE void StoreSlice(const GemmParams& p, const GemmTile& tile,
     if (row < 0 || column >= p.columns) continue;
     const int count = Min(p.columns - column, int32_t{kLength});
     A* sums = slice + r * pitch + across * kLength;
-    if (p.splits > 1) {
-      A* partial =
-          static_cast<A*>(workspace) + (tile.split * p.elements + row + column);
-      for (int c = 0; c < count; ++c) partial[c] = sums[c];
+    if (p.store_partials) {
+      A* partial = PartialSums<A, kRows, kColumns>(p, tile, row, row_of(r),
+                                                   across * kLength, workspace);
+      const int stored = tile.phase != nullptr ? kLength : count;
+      for (int c = 0; c < stored; ++c) partial[c] = sums[c];
       continue;
     }
     const ColumnCursor begin = CursorAt(p, column);

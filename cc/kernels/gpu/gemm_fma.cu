@@ -171,7 +171,7 @@ class FmaGemm {
             return pass / 4 * (kRows / kQuads) + r * 4 + pass % 4;
           });
     }
-    if (kKind == kGemmFilterGrad) return;
+    if (kKind == kGemmFilterGrad || p.store_partials) return;
     if (__syncthreads_or(bad)) {
       RepairBorders<T, kRows, kColumns, kThreads>(
           p, tile, rows, static_cast<const T*>(first),

@@ -278,7 +278,7 @@ class MmaGemm {
           static_cast<const T*>(bias), static_cast<T*>(result), workspace,
           [pass](int r) { return r / 16 * kWarpRows + pass * 16 + r % 16; });
     }
-    if (kKind == kGemmFilterGrad) return;
+    if (kKind == kGemmFilterGrad || p.store_partials) return;
     if (__syncthreads_or(bad)) {
       RepairBorders<T, kSide, kSide, kThreads>(
           p, tile, rows, static_cast<const T*>(first),

@@ -5,3 +5,4 @@
 #include "cc/kernels/gpu/direct.cu"
 #include "cc/kernels/gpu/gemm_fma.cu"
 #include "cc/kernels/gpu/gemm_mma.cu"
+#include "cc/kernels/gpu/gemm_sum.cu"

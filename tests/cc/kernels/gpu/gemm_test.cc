@@ -64,6 +64,7 @@ class GemmTest : public ::testing::TestWithParam<Flavor> {
       for (const Launch& launch : program->launches) tiles += launch.grid[0];
       if (tiles * tile > 1600) continue;
       ++ran_;
+      ranges_ += program->reason.find("ranges of depth") != std::string::npos;
       CheckProgram(*program, operation, GetParam().dtype, geometry, values,
                    options.aligned);
       if (HasFatalFailure()) return;
@@ -80,6 +81,7 @@ class GemmTest : public ::testing::TestWithParam<Flavor> {
   }
 
   int ran_ = 0;
+  int ranges_ = 0;  // of which with gathers in ranges of depth
 };
 
 TEST_P(GemmTest, RandomRequests) {
@@ -90,6 +92,7 @@ TEST_P(GemmTest, RandomRequests) {
           &random);
   }
   EXPECT_GT(ran_, Few(60));
+  EXPECT_GT(ranges_, Few(15));
 }
 
 // Channels whose chunks are read whole, filters shorter and longer than the

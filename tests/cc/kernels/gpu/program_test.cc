@@ -65,6 +65,38 @@ TEST(ProgramTest, PicksTheKernel) {
             0u);
 }
 
+// Few rows and deep channels are summed in ranges, whose sums a second launch
+// adds; rows that fill the device, and sums too short to be worth it, are not.
+TEST(ProgramTest, RangesOfDepth) {
+  DeviceInfo device;
+  device.compute_capability = 90;
+  device.multiprocessors = 132;
+  device.shared_bytes_per_block = 227 << 10;
+  const auto make = [&](Operation operation, const Dims& input,
+                        const Dims& filter) {
+    return MakeProgram(operation, Geometry(input, filter, 2, operation),
+                       DType::kBFloat16, device, false);
+  };
+  for (Operation operation :
+       {Operation::kConvTranspose, Operation::kInputGrad}) {
+    const Program few = make(operation, {1, 4, 4, 1024}, {4, 4, 512, 1024});
+    ASSERT_EQ(few.launches.size(), 2u) << few.reason;
+    EXPECT_NE(few.reason.find("ranges of depth"), std::string::npos);
+    const Launch& multiply = few.launches[0];
+    const Launch& add = few.launches[1];
+    EXPECT_EQ(std::string(add.kernel).rfind("ct_gemm_sum_bfloat16_", 0), 0u);
+    EXPECT_EQ(add.grid[0], multiply.grid[0]);
+    EXPECT_GT(multiply.grid[0] * multiply.grid[1], 120u);
+    EXPECT_LE(multiply.grid[0] * multiply.grid[1], 264u);
+    EXPECT_LE(few.workspace_bytes, int64_t{64} << 20);
+    EXPECT_EQ(
+        make(operation, {256, 16, 16, 256}, {4, 4, 128, 256}).launches.size(),
+        1u);
+    EXPECT_EQ(make(operation, {1, 8, 8, 64}, {2, 2, 64, 64}).launches.size(),
+              1u);
+  }
+}
+
 // Every launch stays within what a device takes.
 TEST(ProgramTest, LaunchesAreValid) {
   Random random(700);

@@ -72,6 +72,10 @@ std::vector<GemmKernel> GemmKernels(DType dtype, const DeviceInfo& device,
     if (dtype == DType::kFloat && allow_tf32) {
       return {MmaKernel("tf32", 128, 4), MmaKernel("tf32", 64, 4)};
     }
+    // Later tensor cores are no faster than FMAs.
+    if (dtype == DType::kDouble && device.compute_capability < 100) {
+      return {MmaKernel("double_mma", 64, 8)};
+    }
   }
   switch (dtype) {
     case DType::kHalf:

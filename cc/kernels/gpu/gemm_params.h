@@ -71,7 +71,7 @@ struct GemmParams {
   int64_t gradient_batch, gradient_channel, gradient_axis[kMaxAxes];
   int64_t gradient_group, filter_row;
   int64_t elements;  // of the result
-  int64_t partials;  // where the workspace holds sums of ranges, in bytes
+  int64_t partials;  // where the workspace holds sums of a gather, in bytes
   int32_t rank;
   int32_t groups;
   int32_t activation;

@@ -191,6 +191,33 @@ inline void MmaTf32(const uint32_t (&a)[4], uint32_t b0, uint32_t b1,
   Mma<UnpackTf32, 1>(a, b0, b1, sum);
 }
 
+// m16n8k8, laid out as TF32's.
+struct MmaDoubleArguments {
+  const double* a;
+  double b[2];
+  double* sum;
+};
+inline void MmaDoubleOfWarp(void* const* arguments) {
+  const auto lane = [arguments](int l) {
+    return static_cast<const MmaDoubleArguments*>(arguments[l]);
+  };
+  for (int row = 0; row < 16; ++row) {
+    for (int column = 0; column < 8; ++column) {
+      double* sum =
+          &lane(row % 8 * 4 + column / 2)->sum[row / 8 * 2 + column % 2];
+      for (int depth = 0; depth < 8; ++depth) {
+        *sum += lane(row % 8 * 4 + depth % 4)->a[row / 8 + depth / 4 * 2] *
+                lane(column * 4 + depth % 4)->b[depth / 4];
+      }
+    }
+  }
+}
+inline void MmaDouble(const double (&a)[4], double b0, double b1,
+                      double (&sum)[4]) {
+  MmaDoubleArguments arguments{a, {b0, b1}, sum};
+  emulator::Warp(&arguments, MmaDoubleOfWarp);
+}
+
 struct LoadArguments {
   const void* row;
   uint32_t* fragment;

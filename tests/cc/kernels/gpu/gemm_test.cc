@@ -28,7 +28,8 @@ const Flavor kFlavors[] = {{"Half75", DType::kHalf, 75, false},
                            {"Tf32", DType::kFloat, 90, true},
                            {"BFloat1675", DType::kBFloat16, 75, false},
                            {"Float", DType::kFloat, 80, false},
-                           {"Double", DType::kDouble, 80, false}};
+                           {"Double", DType::kDouble, 100, false},
+                           {"DoubleMma", DType::kDouble, 90, false}};
 
 class GemmTest : public ::testing::TestWithParam<Flavor> {
  protected:
@@ -76,7 +77,8 @@ class GemmTest : public ::testing::TestWithParam<Flavor> {
     const bool tensor_cores =
         GetParam().compute_capability >= 80 &&
         (GetParam().dtype != DType::kFloat || GetParam().allow_tf32) &&
-        GetParam().dtype != DType::kDouble;
+        (GetParam().dtype != DType::kDouble ||
+         GetParam().compute_capability < 100);
     return tensor_cores ? requests / 3 : requests;
   }
 

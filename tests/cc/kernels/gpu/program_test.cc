@@ -55,6 +55,12 @@ TEST(ProgramTest, PicksTheKernel) {
   EXPECT_EQ(Reason(wide, DType::kHalf).rfind("gemm: half,", 0), 0u);
   EXPECT_EQ(Reason(wide, DType::kHalf, true, 75).rfind("gemm: half_fma,", 0),
             0u);
+  EXPECT_EQ(Reason(wide, DType::kDouble).rfind("gemm: double_mma,", 0), 0u);
+  for (int older_or_newer : {75, 100, 120}) {
+    EXPECT_EQ(Reason(wide, DType::kDouble, false, older_or_newer)
+                  .rfind("gemm: double,", 0),
+              0u);
+  }
   // A filter as long as its stride is columns of one phase.
   EXPECT_NE(
       Reason(geometry({8, 28, 28, 128}, {2, 2, 64, 128}, 2), DType::kBFloat16)

@@ -22,9 +22,15 @@ constexpr int64_t kRowTableBytes = 16 + 4 * kMaxAxes;  // per row
 constexpr int kSumRows = 16;                           // as in gemm_sum.cu
 constexpr int kSumThreads = 128;
 
+// mma.sync reaches about this part of wgmma's rate on 9.0. An estimate, too.
+constexpr double kWgmmaWeight = 0.65;
+
 int64_t Blocks(int64_t length, int64_t block) {
   return (length + block - 1) / block;
 }
+
+// Tiles of 64 read twice as much per product.
+double Weight(int tile) { return tile == 64 ? 1.4 : 1.0; }
 
 GemmKernel FmaKernel(const std::string& name, int tile, int depth,
                      int64_t sum_bytes) {
@@ -34,7 +40,8 @@ GemmKernel FmaKernel(const std::string& name, int tile, int depth,
           tile,
           256,
           depth,
-          tile * kRowTableBytes + 4 * depth * (tile + padding) * sum_bytes};
+          tile * kRowTableBytes + 4 * depth * (tile + padding) * sum_bytes,
+          Weight(tile)};
 }
 
 GemmKernel MmaKernel(const std::string& name, int tile, int element_bytes) {
@@ -44,7 +51,31 @@ GemmKernel MmaKernel(const std::string& name, int tile, int element_bytes) {
           tile,
           tile == 128 ? 256 : 128,
           static_cast<int>(depth_bytes) / element_bytes,
-          tile * kRowTableBytes + stages * 2 * tile * depth_bytes};
+          tile * kRowTableBytes + stages * 2 * tile * depth_bytes,
+          Weight(tile)};
+}
+
+GemmKernel WgmmaKernel(const std::string& name) {
+  const int64_t stages = 3, depth_bytes = 128;  // as in gemm_wgmma.cu
+  const int64_t tile = 128, alignment = 1024;
+  return {"gemm_wgmma",
+          name + "_wgmma",
+          static_cast<int>(tile),
+          256,
+          static_cast<int>(depth_bytes) / 2,
+          alignment + tile * kRowTableBytes + stages * 2 * tile * depth_bytes,
+          kWgmmaWeight};
+}
+
+// Those for half and bfloat16 with tensor cores.
+std::vector<GemmKernel> ShortKernels(const std::string& name,
+                                     const DeviceInfo& device, bool vectors) {
+  std::vector<GemmKernel> kernels = {MmaKernel(name, 128, 2),
+                                     MmaKernel(name, 64, 2)};
+  if (device.wgmma && vectors) {
+    kernels.insert(kernels.begin(), WgmmaKernel(name));
+  }
+  return kernels;
 }
 
 const char* KindName(Operation operation) {
@@ -61,13 +92,10 @@ const char* KindName(Operation operation) {
 }  // namespace
 
 std::vector<GemmKernel> GemmKernels(DType dtype, const DeviceInfo& device,
-                                    bool allow_tf32) {
+                                    bool allow_tf32, bool vectors) {
   if (device.compute_capability >= 80) {
-    if (dtype == DType::kHalf) {
-      return {MmaKernel("half", 128, 2), MmaKernel("half", 64, 2)};
-    }
-    if (dtype == DType::kBFloat16) {
-      return {MmaKernel("bfloat16", 128, 2), MmaKernel("bfloat16", 64, 2)};
+    if (dtype == DType::kHalf || dtype == DType::kBFloat16) {
+      return ShortKernels(Suffix(dtype), device, vectors);
     }
     if (dtype == DType::kFloat && allow_tf32) {
       return {MmaKernel("tf32", 128, 4), MmaKernel("tf32", 64, 4)};
@@ -105,15 +133,14 @@ DepthRanges MakeRanges(int64_t blocks, int64_t tiles, int64_t range_bytes,
   return ranges;
 }
 
-// Waves of blocks times the products of one. Tiles of 64 read twice as much per
-// product.
+// Waves of blocks times the products of one.
 double GemmCost(const GemmKernel& kernel, int64_t tiles,
                 const DepthRanges& ranges, const DeviceInfo& device) {
   const double area = static_cast<double>(kernel.tile) * kernel.tile;
   const double waves =
       static_cast<double>(Blocks(tiles * ranges.count, device.multiprocessors));
   const double depth = static_cast<double>(ranges.each) * kernel.depth;
-  return waves * area * depth * (kernel.tile == 64 ? 1.4 : 1.0);
+  return waves * area * depth * kernel.weight;
 }
 
 Launch GemmLaunch(const GemmKernel& kernel, Operation operation, int64_t tiles,

@@ -20,10 +20,12 @@ struct GemmKernel {
   int threads;
   int depth;  // of a block: what a stage of shared memory holds
   int64_t shared_bytes;
+  double weight;  // time of a product, in no particular unit
 };
 
+// vectors: both operands may be read 16 bytes at a time.
 std::vector<GemmKernel> GemmKernels(DType dtype, const DeviceInfo& device,
-                                    bool allow_tf32);
+                                    bool allow_tf32, bool vectors);
 
 // `blocks` of depth in `count` ranges of `each`, the last one shorter.
 struct DepthRanges {

@@ -240,12 +240,14 @@ struct Choice {
 // range_bytes(kernel, tiles): of the sums of one range.
 template <typename Tiles, typename DepthBlocks, typename RangeBytes>
 Choice Choose(DType dtype, const DeviceInfo& device, const GemmOptions& options,
-              const Tiles& tiles, const DepthBlocks& blocks,
-              const RangeBytes& range_bytes) {
+              const GemmParams& p, const Tiles& tiles,
+              const DepthBlocks& blocks, const RangeBytes& range_bytes) {
   Choice best;
+  const bool vectors = p.vector_first && p.vector_second;
   for (const GemmKernel& kernel :
-       GemmKernels(dtype, device, options.allow_tf32)) {
+       GemmKernels(dtype, device, options.allow_tf32, vectors)) {
     if (options.tile != 0 && kernel.tile != options.tile) continue;
+    if (!options.module.empty() && kernel.module != options.module) continue;
     if (kernel.shared_bytes > device.shared_bytes_per_block) continue;
     Choice choice{true, kernel, tiles(kernel), {}};
     choice.ranges =
@@ -297,10 +299,12 @@ std::optional<Program> GatherProgram(Operation operation,
   const int64_t columns =
       walk.columns * static_cast<int64_t>(tables.folds.size());
   if (columns >= kMaxReach) return {};
+  GemmParams p = GatherParams(operation, geometry, walk, 16 / SizeOf(dtype),
+                              options.aligned);
   // The phase of most taps is the first.
   const int64_t longest = tables.phases[0].taps;
   const Choice choice = Choose(
-      dtype, device, options,
+      dtype, device, options, p,
       [&](const GemmKernel& kernel) {
         return CountTiles(tables, geometry.groups, columns, kernel.tile);
       },
@@ -311,8 +315,6 @@ std::optional<Program> GatherProgram(Operation operation,
         return tiles * kernel.tile * kernel.tile * SumBytes(dtype);
       });
   if (!choice.found) return {};
-  GemmParams p = GatherParams(operation, geometry, walk, 16 / SizeOf(dtype),
-                              options.aligned);
   p.columns = static_cast<int32_t>(columns);
   p.column_tiles = static_cast<int32_t>(Blocks(columns, choice.kernel.tile));
   p.phases = static_cast<int32_t>(tables.phases.size());
@@ -408,7 +410,7 @@ std::optional<Program> FilterGradProgram(const ConvTransposeGeometry& geometry,
       FilterGradParams(geometry, 16 / SizeOf(dtype), options.aligned);
   p.depth = static_cast<int32_t>(positions);
   const Choice choice = Choose(
-      dtype, device, options,
+      dtype, device, options, p,
       [&](const GemmKernel& kernel) {
         return taps * geometry.groups * Blocks(p.rows, kernel.tile) *
                Blocks(p.columns, kernel.tile);

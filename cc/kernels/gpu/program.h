@@ -22,6 +22,8 @@ struct DeviceInfo {
   // That a kernel may opt in to
   // (CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN).
   int64_t shared_bytes_per_block = 48 << 10;
+  // Kernels of gemm_wgmma.cu run there, and are wanted.
+  bool wgmma = false;
 };
 
 // Every architecture gets an image of each of the .cu files in this folder

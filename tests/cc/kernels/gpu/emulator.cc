@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "tests/cc/kernels/gpu/emulator_wgmma.h"
 #include "tests/cc/testing/buffer.h"
 
 // longjmp between stacks costs nanoseconds, swapcontext two system calls; but
@@ -34,6 +35,9 @@ Dim3 thread_index, block_index, block_size, grid_size;
 namespace {
 
 constexpr int kWarp = 32;
+constexpr int kWarpgroup = 128;
+// On sm_90 the system has the first KB; 128 is all that a kernel asks for.
+constexpr uint32_t kSharedBase = 1024 + 128;
 constexpr size_t kStackBytes = 128 << 10;
 
 struct Copy {
@@ -49,6 +53,7 @@ struct Fiber {
   std::unique_ptr<char[]> stack;
   bool started = false;
   bool done = false;
+  bool unfenced = false;                  // waited for copies since FenceCopies
   std::vector<std::vector<Copy>> groups;  // committed, oldest first
   std::vector<Copy> open;
 };
@@ -90,17 +95,18 @@ struct Block {
     void* argument[kWarp];
   };
   std::vector<WarpState> warps;
+  struct WarpgroupState {
+    Barrier barrier;
+    void* argument[kWarpgroup];
+  };
+  std::vector<WarpgroupState> warpgroups;
+  int64_t shared_bytes = 0;
   int64_t progress = 0;  // barriers passed and threads done
 };
 Block block;
 std::vector<std::unique_ptr<Fiber>> fibers;
 [[maybe_unused]] ucontext_t scheduler_context;
 jmp_buf scheduler;
-
-[[noreturn]] void Die(const char* message) {
-  std::fprintf(stderr, "emulator: %s\n", message);
-  std::abort();
-}
 
 void Yield() {
   Fiber& fiber = *fibers[block.current];
@@ -137,7 +143,7 @@ void Resume(int thread) {
 
 void Prepare(Fiber* fiber) {
   if (fiber->stack == nullptr) fiber->stack.reset(new char[kStackBytes]);
-  fiber->started = fiber->done = false;
+  fiber->started = fiber->done = fiber->unfenced = false;
   fiber->groups.clear();
   fiber->open.clear();
   getcontext(&fiber->context);
@@ -168,6 +174,7 @@ void RunBlock() {
   for (int t = 0; t < block.threads; ++t) Prepare(fibers[t].get());
   block.barrier = {};
   block.warps.assign((block.threads + kWarp - 1) / kWarp, {});
+  block.warpgroups.assign((block.threads + kWarpgroup - 1) / kWarpgroup, {});
   bool running = true;
   while (running) {
     running = false;
@@ -182,6 +189,7 @@ void RunBlock() {
       Die("threads of a block wait for different things");
     }
   }
+  ExpectNoWgmma();
 }
 
 void RunLaunch(const conv_transpose_nd::gpu::Launch& launch,
@@ -206,6 +214,7 @@ void RunLaunch(const conv_transpose_nd::gpu::Launch& launch,
   block.arguments = arguments;
   block.options = options;
   block.shared = shared.data();
+  block.shared_bytes = launch.shared_bytes;
   block.threads = static_cast<int>(launch.block[0]);
   block_size = {launch.block[0], 1, 1};
   grid_size = {launch.grid[0], launch.grid[1], launch.grid[2]};
@@ -234,6 +243,11 @@ void Land(const Copy& copy) {
 
 }  // namespace
 
+void Die(const char* message) {
+  std::fprintf(stderr, "emulator: %s\n", message);
+  std::abort();
+}
+
 unsigned char* SharedMemory() { return block.shared; }
 
 void BlockBarrier() {
@@ -256,6 +270,39 @@ void Warp(void* argument, void (*work)(void* const* arguments)) {
   Block::WarpState& warp = block.warps[block.current / kWarp];
   warp.argument[block.current % kWarp] = argument;
   Arrive(&warp.barrier, kWarp, [&] { work(warp.argument); });
+}
+
+void Warpgroup(void* argument, void (*work)(void* const* arguments)) {
+  Block::WarpgroupState& group = block.warpgroups[CurrentWarpgroup()];
+  group.argument[block.current % kWarpgroup] = argument;
+  Arrive(&group.barrier, kWarpgroup, [&] { work(group.argument); });
+}
+
+int CurrentWarpgroup() { return block.current / kWarpgroup; }
+
+bool EarlyCopies() { return block.options.early_copies; }
+
+void FenceCopies() { fibers[block.current]->unfenced = false; }
+
+bool CopiesAreFenced() {
+  for (int t = 0; t < block.threads; ++t) {
+    if (fibers[t]->unfenced) return false;
+  }
+  return true;
+}
+
+uint32_t SharedAddress(const void* shared) {
+  return kSharedBase +
+         static_cast<uint32_t>(static_cast<const unsigned char*>(shared) -
+                               block.shared);
+}
+
+const unsigned char* AtSharedAddress(uint32_t address, int bytes) {
+  const int64_t offset = int64_t{address} - kSharedBase;
+  if (offset < 0 || offset + bytes > block.shared_bytes) {
+    Die("an address beside the block's shared memory");
+  }
+  return block.shared + offset;
 }
 
 void CopyAsync(void* shared, const void* global, int bytes, bool zero) {
@@ -281,6 +328,7 @@ void CommitCopies() {
 void WaitCopies(int pending_groups) {
   std::vector<std::vector<Copy>>& groups = fibers[block.current]->groups;
   while (static_cast<int>(groups.size()) > pending_groups) {
+    fibers[block.current]->unfenced = true;
     for (const Copy& copy : groups.front()) Land(copy);
     groups.erase(groups.begin());
   }

@@ -38,10 +38,27 @@ bool BlockOr(bool value);
 // have come here with one argument each.
 void Warp(void* argument, void (*work)(void* const* arguments));
 
+// The same for the 128 threads of a warpgroup, and its number.
+void Warpgroup(void* argument, void (*work)(void* const* arguments));
+int CurrentWarpgroup();
+
 // cp.async and its groups.
 void CopyAsync(void* shared, const void* global, int bytes, bool zero);
 void CommitCopies();
 void WaitCopies(int pending_groups);
+bool EarlyCopies();
+
+// Copies that a thread has waited for are visible to wgmma once it has fenced
+// them. True where all threads have.
+void FenceCopies();
+bool CopiesAreFenced();
+
+// Shared memory does not begin at address 0, nor at a multiple of 1024.
+uint32_t SharedAddress(const void* shared);
+// Ends the program where `bytes` from there on are not the block's.
+const unsigned char* AtSharedAddress(uint32_t address, int bytes);
+
+[[noreturn]] void Die(const char* message);
 
 using Entry = void (*)(const void* params, const void* first,
                        const void* second, const void* bias, void* result,
@@ -99,6 +116,10 @@ namespace conv_transpose_nd {
 namespace gpu {
 
 inline unsigned char* SharedMemory() { return emulator::SharedMemory(); }
+inline uint32_t SharedAddress(const void* shared) {
+  return emulator::SharedAddress(shared);
+}
+inline void FenceSharedForWgmma() { emulator::FenceCopies(); }
 inline uint32_t FloatBits(float value) {
   return conv_transpose_nd::FloatBits(value);
 }

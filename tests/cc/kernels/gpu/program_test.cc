@@ -61,6 +61,23 @@ TEST(ProgramTest, PicksTheKernel) {
                   .rfind("gemm: double,", 0),
               0u);
   }
+  // wgmma where there is enough to do; not for channels of half its depth.
+  DeviceInfo hopper;
+  hopper.compute_capability = 90;
+  hopper.multiprocessors = 132;
+  hopper.shared_bytes_per_block = 227 << 10;
+  hopper.wgmma = true;
+  const auto on_hopper = [&](const ConvTransposeGeometry& geometry,
+                             bool aligned) {
+    return MakeProgram(Operation::kConvTranspose, geometry, DType::kBFloat16,
+                       hopper, false, aligned)
+        .reason;
+  };
+  EXPECT_EQ(on_hopper(wide, true).rfind("gemm: bfloat16_wgmma,", 0), 0u);
+  EXPECT_EQ(on_hopper(wide, false).rfind("gemm: bfloat16,", 0), 0u);
+  EXPECT_EQ(on_hopper(geometry({64, 32, 32, 32}, {4, 4, 128, 32}, 2), true)
+                .rfind("gemm: bfloat16,", 0),
+            0u);
   // A filter as long as its stride is columns of one phase.
   EXPECT_NE(
       Reason(geometry({8, 28, 28, 128}, {2, 2, 64, 128}, 2), DType::kBFloat16)

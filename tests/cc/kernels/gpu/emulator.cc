@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <ucontext.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
@@ -167,6 +168,26 @@ void Arrive(Barrier* barrier, int count, const Last& last) {
   while (barrier->generation == generation) Yield();
 }
 
+// Resumes `group`, so many threads, until all of them wait for others: some run
+// ahead as far as barriers let them. True if a thread is not done.
+bool RunGroup(int group, int threads) {
+  bool running = true;
+  int64_t before = -1;
+  while (running && block.progress != before) {
+    running = false;
+    before = block.progress;
+    for (int i = 0; i < threads; ++i) {
+      const int place = group * threads + i;
+      const int t =
+          block.options.last_to_first ? block.threads - 1 - place : place;
+      if (fibers[t]->done) continue;
+      running = true;
+      Resume(t);
+    }
+  }
+  return running;
+}
+
 void RunBlock() {
   while (static_cast<int>(fibers.size()) < block.threads) {
     fibers.push_back(std::make_unique<Fiber>());
@@ -175,15 +196,15 @@ void RunBlock() {
   block.barrier = {};
   block.warps.assign((block.threads + kWarp - 1) / kWarp, {});
   block.warpgroups.assign((block.threads + kWarpgroup - 1) / kWarpgroup, {});
+  // Warps in one order, warpgroups in the other.
+  const int threads =
+      std::min(block.options.last_to_first ? kWarpgroup : kWarp, block.threads);
   bool running = true;
   while (running) {
     running = false;
     const int64_t before = block.progress;
-    for (int i = 0; i < block.threads; ++i) {
-      const int t = block.options.last_to_first ? block.threads - 1 - i : i;
-      if (fibers[t]->done) continue;
-      running = true;
-      Resume(t);
+    for (int group = 0; group < block.threads / threads; ++group) {
+      running = RunGroup(group, threads) || running;
     }
     if (running && block.progress == before) {
       Die("threads of a block wait for different things");
@@ -201,6 +222,8 @@ void RunLaunch(const conv_transpose_nd::gpu::Launch& launch,
       << launch.kernel;
   ASSERT_LE(launch.params.size(), 4000u);
   ASSERT_LE(launch.block[0], static_cast<unsigned>(kernel.threads));
+  ASSERT_TRUE(launch.block[0] <= kWarpgroup ||
+              launch.block[0] % kWarpgroup == 0);
   ASSERT_EQ(launch.block[1] * launch.block[2], 1u);
   ASSERT_LE(launch.grid[0], 0x7fffffffu);
   ASSERT_LE(launch.grid[1], 65535u);
@@ -328,7 +351,7 @@ void CommitCopies() {
 void WaitCopies(int pending_groups) {
   std::vector<std::vector<Copy>>& groups = fibers[block.current]->groups;
   while (static_cast<int>(groups.size()) > pending_groups) {
-    fibers[block.current]->unfenced = true;
+    if (!groups.front().empty()) fibers[block.current]->unfenced = true;
     for (const Copy& copy : groups.front()) Land(copy);
     groups.erase(groups.begin());
   }

@@ -4,8 +4,9 @@
 // kernels with barriers, warp-wide instructions and asynchronous copies run as
 // they are written. What a GPU leaves undefined shows: shared memory starts as
 // NaN, a copy lands as late as its wait allows or as early as its issue,
-// threads run first to last or last to first, and threads that wait for
-// different things end the program.
+// threads run first to last or last to first, warps or warpgroups as far ahead
+// of the others as barriers let them, and threads that wait for different
+// things end the program.
 #ifndef CONV_TRANSPOSE_ND_TESTS_KERNELS_GPU_EMULATOR_H_
 #define CONV_TRANSPOSE_ND_TESTS_KERNELS_GPU_EMULATOR_H_
 

@@ -70,11 +70,13 @@ GemmKernel WgmmaKernel(const std::string& name) {
 // Those for half and bfloat16 with tensor cores.
 std::vector<GemmKernel> ShortKernels(const std::string& name,
                                      const DeviceInfo& device, bool vectors) {
-  std::vector<GemmKernel> kernels = {MmaKernel(name, 128, 2),
-                                     MmaKernel(name, 64, 2)};
+  std::vector<GemmKernel> kernels;
   if (device.wgmma && vectors) {
-    kernels.insert(kernels.begin(), WgmmaKernel(name));
+    kernels.push_back(WgmmaKernel(name));
+    if (device.wgmma_always) return kernels;
   }
+  kernels.push_back(MmaKernel(name, 128, 2));
+  kernels.push_back(MmaKernel(name, 64, 2));
   return kernels;
 }
 

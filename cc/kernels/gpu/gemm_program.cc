@@ -247,7 +247,6 @@ Choice Choose(DType dtype, const DeviceInfo& device, const GemmOptions& options,
   for (const GemmKernel& kernel :
        GemmKernels(dtype, device, options.allow_tf32, vectors)) {
     if (options.tile != 0 && kernel.tile != options.tile) continue;
-    if (!options.module.empty() && kernel.module != options.module) continue;
     if (kernel.shared_bytes > device.shared_bytes_per_block) continue;
     Choice choice{true, kernel, tiles(kernel), {}};
     choice.ranges =

@@ -3,7 +3,6 @@
 #define CONV_TRANSPOSE_ND_KERNELS_GPU_GEMM_PROGRAM_H_
 
 #include <optional>
-#include <string>
 
 #include "cc/kernels/gpu/gemm_params.h"
 #include "cc/kernels/gpu/program.h"
@@ -16,8 +15,6 @@ struct GemmOptions {
   bool aligned = true;
   // Rows and columns of a tile, 64 or 128; 0: what takes least time.
   int tile = 0;
-  // The one .cu file whose kernels may be used; empty: what takes least time.
-  std::string module;
   // Ranges of depth; 0: as many as fill the device.
   int splits = 0;
 };

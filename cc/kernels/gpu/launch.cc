@@ -75,11 +75,14 @@ std::string BuiltFor(const ImageTable& images) {
   return list.empty() ? "none" : list;
 }
 
-// CONV_TRANSPOSE_ND_WGMMA=0 leaves 9.0 to mma.sync. Read whenever a program is
-// made, so that one process can compare the two.
-bool WgmmaIsOff() {
+// CONV_TRANSPOSE_ND_WGMMA=0 leaves 9.0 to mma.sync, =always leaves nothing to
+// it that wgmma can do. Read whenever a program is made, so that one process
+// can compare the two.
+void ReadWgmma(DeviceInfo* info) {
   const char* const value = std::getenv("CONV_TRANSPOSE_ND_WGMMA");
-  return value != nullptr && std::strcmp(value, "0") == 0;
+  if (value == nullptr) return;
+  info->wgmma = info->wgmma && std::strcmp(value, "0") != 0;
+  info->wgmma_always = info->wgmma && std::strcmp(value, "always") == 0;
 }
 
 }  // namespace
@@ -289,7 +292,7 @@ Status Launcher::Describe(Stream stream, DeviceInfo* info) {
   State* state = nullptr;
   CT_RETURN_IF_ERROR(StateOf(context, &state));
   *info = state->info;
-  info->wgmma = info->wgmma && !WgmmaIsOff();
+  ReadWgmma(info);
   return OkStatus();
 }
 

@@ -151,12 +151,15 @@ TEST_F(LaunchTest, WgmmaIsUsedWhereItsImageHasKernelsAndNobodyMinds) {
                            false, none, kCubin, sizeof(kCubin)},
                           {"gemm_wgmma.sm_90a.cubin", "gemm_wgmma", 90, true,
                            false, kOne, kCubin, sizeof(kCubin)}};
+  bool always = false;
   const auto wgmma = [&](int major) {
     FAKE(fake_cuda_set_device)(major, 0, 132, 232448);
     Launcher launcher(&driver_, {images, 2});
     DeviceInfo info;
     const Status status = launcher.Describe(nullptr, &info);
     EXPECT_TRUE(status.ok()) << status.message();
+    EXPECT_LE(info.wgmma_always, info.wgmma);
+    always = info.wgmma_always;
     return info.wgmma;
   };
   EXPECT_FALSE(wgmma(8));
@@ -165,6 +168,11 @@ TEST_F(LaunchTest, WgmmaIsUsedWhereItsImageHasKernelsAndNobodyMinds) {
   EXPECT_FALSE(wgmma(9));
   setenv("CONV_TRANSPOSE_ND_WGMMA", "1", 1);
   EXPECT_TRUE(wgmma(9));
+  EXPECT_FALSE(always);
+  setenv("CONV_TRANSPOSE_ND_WGMMA", "always", 1);
+  EXPECT_TRUE(wgmma(9));
+  EXPECT_TRUE(always);
+  EXPECT_FALSE(wgmma(8));
   unsetenv("CONV_TRANSPOSE_ND_WGMMA");
 }
 

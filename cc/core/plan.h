@@ -22,6 +22,9 @@ struct TargetInfo {
   const char* name = "baseline";
   int vector_bytes = 16;
   int registers = 16;
+  // Multiply-adds of bfloat16 per lane of 32 bits of one instruction: 2 where
+  // it multiplies and adds pairs, 1 where bfloat16 is widened to float32.
+  int bfloat16_products = 1;
 };
 
 enum class KernelFamily {

@@ -41,6 +41,9 @@ double AccumulatorTiny(DType dtype) {
   return dtype == DType::kDouble ? 0x1p-1074 : 0x1p-150;
 }
 
+constexpr double kSmallestNormal = 0x1p-126;  // of float32 and bfloat16
+constexpr double kMostSlope = 1.13;           // of any activation: gelu's
+
 // Products that an element of the result sums, at most.
 double Terms(Operation operation, const ConvTransposeGeometry& geometry) {
   const double filter = static_cast<double>(NumElements(geometry.FilterDims()));
@@ -112,6 +115,46 @@ std::vector<double> Absolute(std::vector<double> values) {
   return values;
 }
 
+// The absolute values below the smallest normal number; zero for all others.
+std::vector<double> Subnormal(const std::vector<double>& values) {
+  std::vector<double> small = Absolute(values);
+  for (double& value : small) {
+    if (!(value < kSmallestNormal)) value = 0;
+  }
+  return small;
+}
+
+bool FlushesToZero(const Plan& plan) {
+  return plan.family == KernelFamily::kChannelLanes &&
+         plan.dtype == DType::kBFloat16 && plan.target.bfloat16_products == 2;
+}
+
+void AddFlushed(const Plan& plan, const Values& values,
+                std::vector<double>* tolerance) {
+  const Values small{Subnormal(values.input), Subnormal(values.filter),
+                     Subnormal(values.output_grad),
+                     std::vector<double>(values.bias.size(), 0.0)};
+  const Values absolute{Absolute(values.input), Absolute(values.filter),
+                        Absolute(values.output_grad), small.bias};
+  Values small_filter = absolute, small_rest = small;
+  small_filter.filter = small.filter;
+  small_rest.filter = absolute.filter;
+  ConvTransposeGeometry linear = plan.geometry;
+  linear.activation = Activation::kNone;
+  const auto sum_of = [&](const Values& operands) {
+    return Reference<double>(plan.operation, linear, operands);
+  };
+  const std::vector<double> filter = sum_of(small_filter);
+  const std::vector<double> rest = sum_of(small_rest);
+  const double sums = Terms(plan.operation, plan.geometry) + 2;
+  for (size_t i = 0; i < tolerance->size(); ++i) {
+    const double more =
+        kMostSlope * (filter[i] + rest[i] + sums * kSmallestNormal);
+    // Not a number beside an infinity, which the tolerance is then, too.
+    if (!std::isnan(more)) (*tolerance)[i] += more;
+  }
+}
+
 }  // namespace
 
 const char* DTypeName(DType dtype) {
@@ -170,6 +213,7 @@ std::vector<double> Tolerance(const Plan& plan, const Values& values,
                               const std::vector<double>& expected) {
   std::vector<double> tolerance =
       Tolerance(plan.operation, plan.dtype, plan.geometry, values, expected);
+  if (FlushesToZero(plan)) AddFlushed(plan, values, &tolerance);
   if (plan.family != KernelFamily::kWinograd) return tolerance;
   const WinogradError error = ErrorOf(plan);
   const bool forward = plan.operation == Operation::kConvTranspose;

@@ -155,10 +155,15 @@ void ChoosePositions(Plan* plan) {
   Plan exact = *plan;
   PlanPositions(plan, false);
   plan->reason = "filter gradient, rows over one tap";
-  if (!plan->positions.all_taps) return;
-  plan->reason = "filter gradient, rows over all taps";
+  if (plan->positions.pairs) {
+    plan->reason += ", positions in bfloat16 pairs";
+  } else if (!plan->positions.all_taps) {
+    return;
+  } else {
+    plan->reason = "filter gradient, rows over all taps";
+  }
   PlanPositions(&exact, true);
-  exact.reason = "filter gradient, again without zeros beyond the border";
+  exact.reason = "filter gradient, again without zeros";
   AddExact(std::move(exact), plan);
 }
 

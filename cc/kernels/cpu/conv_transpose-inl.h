@@ -55,6 +55,9 @@ inline int64_t RoundUp64(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 #include "cc/kernels/cpu/found_rows-inl.h"
 #include "cc/kernels/cpu/tap_rows-inl.h"
 #include "cc/kernels/cpu/channel_lanes-inl.h"
+#include "cc/kernels/cpu/channelwise-inl.h"
+#include "cc/kernels/cpu/position_rows-inl.h"
+#include "cc/kernels/cpu/positions-inl.h"
 #ifndef CT_BFLOAT16_PAIRS
 #include "cc/kernels/cpu/pixel_lanes-inl.h"
 #include "cc/kernels/cpu/pixel_tiles-inl.h"
@@ -63,9 +66,6 @@ inline int64_t RoundUp64(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 #include "cc/kernels/cpu/minimal_filter-inl.h"
 #include "cc/kernels/cpu/winograd_pack-inl.h"
 #include "cc/kernels/cpu/winograd-inl.h"
-#include "cc/kernels/cpu/channelwise-inl.h"
-#include "cc/kernels/cpu/position_rows-inl.h"
-#include "cc/kernels/cpu/positions-inl.h"
 #include "cc/kernels/cpu/copied_rows-inl.h"
 #endif
 // clang-format on
@@ -142,7 +142,8 @@ void WithGatherCall(const Plan& plan, const Operands& operands, void* workspace,
 #ifdef CT_BFLOAT16_PAIRS
 
 bool RunsInPairs(const Plan& plan) {
-  return plan.family == KernelFamily::kChannelLanes;
+  return plan.family == KernelFamily::kChannelLanes ||
+         (plan.family == KernelFamily::kPositions && plan.positions.pairs);
 }
 
 void PackBFloat16(const Plan& plan, const void* filter, void* packed,
@@ -162,6 +163,17 @@ void RunBFloat16(const Plan& plan, const Operands& operands, void* workspace,
   if (!RunsInPairs(plan)) {
     return CT_OTHERWISE::Kernels()->run[static_cast<int>(plan.dtype)](
         plan, operands, workspace, parallel_for);
+  }
+  if (plan.family == KernelFamily::kPositions) {
+    char* shared = static_cast<char*>(workspace);
+    const FilterGradCall<BFloat16> call{
+        plan, static_cast<const BFloat16*>(operands.input),
+        static_cast<const BFloat16*>(operands.output_grad),
+        static_cast<BFloat16*>(operands.result)};
+    if (!RunPositions(call, shared, shared + plan.shared_bytes, parallel_for)) {
+      RunBFloat16(*plan.exact, operands, workspace, parallel_for);
+    }
+    return;
   }
   WithGatherCall<BFloat16>(
       plan, operands, workspace, parallel_for, PackBFloat16,

@@ -228,12 +228,13 @@ CT_NOINLINE void MultiplyWindow(const A* const* filter, int64_t depth,
 // tile[r][c] (+)= sum over p < positions of left[p * left_step + r] *
 // right[at[p] + c], c < kVectors vectors; rows of the tile are tile_stride
 // apart. On the way it fetches what lies at ahead + ahead_at[p].
-template <typename A, int kRows, int kVectors>
-CT_NOINLINE void MultiplyPositions(const A* left, int64_t left_step,
-                                   const A* right, const int64_t* at,
-                                   int64_t positions, const A* ahead,
+template <typename W, int kRows, int kVectors>
+CT_NOINLINE void MultiplyPositions(const W* left, int64_t left_step,
+                                   const W* right, const int64_t* at,
+                                   int64_t positions, const W* ahead,
                                    const int64_t* ahead_at, bool accumulate,
-                                   A* tile, int64_t tile_stride) {
+                                   SumOf<W>* tile, int64_t tile_stride) {
+  using A = SumOf<W>;
   Vec<A> sums[kRows][kVectors];
   // What is added to at the end has arrived by then.
   for (int r = 0; r < kRows; ++r) {
@@ -243,16 +244,20 @@ CT_NOINLINE void MultiplyPositions(const A* left, int64_t left_step,
     }
   }
   for (int64_t p = 0; p < positions; ++p) {
-    const A* column = right + at[p];
+    const W* column = right + at[p];
     __builtin_prefetch(ahead + ahead_at[p], 0, 2);
     Vec<A> values[kVectors];
 #pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v) values[v] = Load(column + v * kLanes<A>);
+    for (int v = 0; v < kVectors; ++v) {
+      values[v] = LoadWords(column + v * kLanes<A>);
+    }
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
-      const A value = left[r];
+      const auto value = ForAllLanes(left + r);
 #pragma GCC unroll 8
-      for (int v = 0; v < kVectors; ++v) sums[r][v] += value * values[v];
+      for (int v = 0; v < kVectors; ++v) {
+        sums[r][v] = MultiplyAdd(value, values[v], sums[r][v]);
+      }
     }
     left += left_step;
   }

@@ -120,6 +120,43 @@ inline SpecialValues LookFor(const BFloat16* values, int64_t count) {
   return {infinities != 0, flushed != 0};
 }
 
+// Stores a vector of pairs; what a mask leaves out is zero, and is not read.
+inline void StorePairs(const BFloat16* first, __mmask16 first_mask,
+                       const BFloat16* second, __mmask16 second_mask,
+                       BFloat16Pair* to) {
+  const __m512i low = _mm512_maskz_cvtepu16_epi32(
+      first_mask, _mm256_maskz_loadu_epi16(first_mask, first));
+  const __m512i high = _mm512_maskz_cvtepu16_epi32(
+      second_mask, _mm256_maskz_loadu_epi16(second_mask, second));
+  _mm512_storeu_si512(
+      to, _mm512_or_si512(low, _mm512_maskz_slli_epi32(second_mask, high, 16)));
+}
+
+// Pairs of two rows of `count` elements that lie `step` apart, and zeros up to
+// `width`; in whole vectors of `to`. A row that is null is zeros.
+inline void PairRows(const BFloat16* first, const BFloat16* second,
+                     int64_t step, int64_t count, int64_t width,
+                     BFloat16Pair* to) {
+  constexpr int64_t kCount = kLanes<float>;
+  for (; width > 0; width -= kCount, count -= kCount, to += kCount) {
+    const int64_t many = std::clamp<int64_t>(count, 0, kCount);
+    const auto mask = static_cast<__mmask16>((1u << many) - 1);
+    BFloat16 near[2][kCount];
+    if (step != 1) {
+      for (int64_t i = 0; i < many; ++i) {
+        if (first != nullptr) near[0][i] = first[i * step];
+        if (second != nullptr) near[1][i] = second[i * step];
+      }
+    }
+    const __mmask16 first_mask = first != nullptr ? mask : 0;
+    const __mmask16 second_mask = second != nullptr ? mask : 0;
+    StorePairs(step == 1 ? first : near[0], first_mask,
+               step == 1 ? second : near[1], second_mask, to);
+    if (first != nullptr) first += kCount * step;
+    if (second != nullptr) second += kCount * step;
+  }
+}
+
 // Pairs of a row of `count` elements that lie `step` apart, the last one with a
 // zero where their number is odd.
 inline void PairRow(const BFloat16* from, int64_t step, int64_t count,

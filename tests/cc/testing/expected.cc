@@ -125,31 +125,35 @@ std::vector<double> Subnormal(const std::vector<double>& values) {
 }
 
 bool FlushesToZero(const Plan& plan) {
-  return plan.family == KernelFamily::kChannelLanes &&
-         plan.dtype == DType::kBFloat16 && plan.target.bfloat16_products == 2;
+  return plan.dtype == DType::kBFloat16 && plan.target.bfloat16_products == 2 &&
+         (plan.family == KernelFamily::kChannelLanes || plan.positions.pairs);
 }
 
 void AddFlushed(const Plan& plan, const Values& values,
                 std::vector<double>* tolerance) {
-  const Values small{Subnormal(values.input), Subnormal(values.filter),
-                     Subnormal(values.output_grad),
-                     std::vector<double>(values.bias.size(), 0.0)};
   const Values absolute{Absolute(values.input), Absolute(values.filter),
-                        Absolute(values.output_grad), small.bias};
-  Values small_filter = absolute, small_rest = small;
-  small_filter.filter = small.filter;
-  small_rest.filter = absolute.filter;
+                        Absolute(values.output_grad),
+                        std::vector<double>(values.bias.size(), 0.0)};
+  // One operand, and the other: all but one of three are input or output_grad.
+  const bool filter_grad = plan.operation == Operation::kFilterGrad;
+  Values one = absolute, other = absolute;
+  if (filter_grad) {
+    one.output_grad = Subnormal(values.output_grad);
+  } else {
+    one.filter = Subnormal(values.filter);
+    other.output_grad = Subnormal(values.output_grad);
+  }
+  other.input = Subnormal(values.input);
   ConvTransposeGeometry linear = plan.geometry;
   linear.activation = Activation::kNone;
   const auto sum_of = [&](const Values& operands) {
     return Reference<double>(plan.operation, linear, operands);
   };
-  const std::vector<double> filter = sum_of(small_filter);
-  const std::vector<double> rest = sum_of(small_rest);
+  const std::vector<double> first = sum_of(one), second = sum_of(other);
   const double sums = Terms(plan.operation, plan.geometry) + 2;
   for (size_t i = 0; i < tolerance->size(); ++i) {
     const double more =
-        kMostSlope * (filter[i] + rest[i] + sums * kSmallestNormal);
+        kMostSlope * (first[i] + second[i] + sums * kSmallestNormal);
     // Not a number beside an infinity, which the tolerance is then, too.
     if (!std::isnan(more)) (*tolerance)[i] += more;
   }

@@ -238,34 +238,46 @@ class PositionRows {
 
   // Those of the block of rows [first, first + rows), which begins in `tap`.
   Ahead AheadOfRows(int64_t tap, int64_t group, int64_t first, int64_t rows) {
-    if (!kNative<T> || output_.channel != 1) return {right_, at_, 0};
+    if (!kReadsAhead || output_.channel != 1) return {right_, at_, 0};
     TapRun run;
     SetTap(tap, &run);
     run.dy += group * geometry_.group_out_channels() + first;
     for (int64_t n = 0; n < piece_count_; ++n) {
       const PositionPiece& piece = pieces_[n];
       int64_t dy = piece.dy + run.dy;
-      for (int64_t i = 0; i < piece.count; ++i, dy += step_) {
-        ahead_at_[piece.slot + i] = std::clamp<int64_t>(dy, 0, output_end_ - 1);
+      for (int64_t i = 0; i < piece.count; i += kWord<T>) {
+        ahead_at_[piece.slot + i / kWord<T>] =
+            std::clamp<int64_t>(dy + i * step_, 0, output_end_ - 1) / kWord<T>;
       }
     }
+    // From the first position of a word to the end of the last.
+    const int64_t elements = rows + (kWord<T> - 1) * step_;
     return {reinterpret_cast<const W*>(call_.output_grad), ahead_at_,
-            (rows + kLineElements - 1) / kLineElements};
+            LinesOf(elements)};
   }
 
   // Those of the input from position `begin` on.
   Ahead AheadOfInput(int64_t begin, int64_t end) {
-    if (!kNative<T> || input_.channel != 1 || begin >= end) {
+    if (!kReadsAhead || input_.channel != 1 || begin >= end) {
       return {right_, at_, 0};
     }
-    for (int64_t p = 0; p < blocks_.chunk; ++p) {
-      ahead_at_[p] = std::min(begin + p, end - 1) * geometry_.in_channels;
+    for (int64_t p = 0; p < blocks_.slots; ++p) {
+      ahead_at_[p] = std::min(begin + p * kWord<T>, end - 1) *
+                     geometry_.in_channels / kWord<T>;
     }
     return {reinterpret_cast<const W*>(call_.input), ahead_at_,
-            (geometry_.in_channels + kLineElements - 1) / kLineElements};
+            LinesOf(kWord<T> * geometry_.in_channels)};
   }
 
  private:
+  // Operands lie in words; else fetching them does not pay.
+  static constexpr bool kReadsAhead = kNative<T> || kInPairs<T>;
+
+  static int64_t LinesOf(int64_t elements) {
+    constexpr int64_t kElements = kLineElements * kWord<T>;
+    return (elements + kElements - 1) / kElements;
+  }
+
   static int64_t Words(int64_t positions) {
     return (positions + kWord<T> - 1) / kWord<T>;
   }
@@ -428,16 +440,20 @@ class PositionRows {
   void CopyPairsOfRows(const PositionPiece& piece, int64_t begin, int64_t end,
                        int64_t slot) {
 #ifdef CT_BFLOAT16_PAIRS
-    for (int64_t r = 0; r < run_count_; ++r) {
-      const TapRun& run = runs_[r];
-      const T* dy = call_.output_grad + piece.dy + run.dy;
-      W* to = RowsOf(run, slot);
-      int64_t i = (begin - piece.inner) / 2 * 2;
-      for (; i < end - piece.inner; i += 2, to += kTileRows) {
-        const T* first = dy + i * step_;
-        PairRows(i + piece.inner < begin ? nullptr : first,
-                 i + 1 + piece.inner < end ? first + step_ : nullptr,
-                 output_.channel, run.length, kTileRows, to);
+    // Position by position: what lies side by side is read once.
+    const T* dy = call_.output_grad + piece.dy + runs_[0].dy;
+    const int64_t step = kTileRows * output_.channel;
+    int64_t i = (begin - piece.inner) / 2 * 2;
+    for (; i < end - piece.inner; i += 2, ++slot) {
+      const T* first = i + piece.inner < begin ? nullptr : dy + i * step_;
+      const T* second =
+          i + 1 + piece.inner < end ? dy + (i + 1) * step_ : nullptr;
+      W* to = left_ + slot * kTileRows;
+      for (int64_t r = 0; r < run_count_; ++r, to += blocks_.left_step) {
+        PairRows(first, second, output_.channel, runs_[r].length, kTileRows,
+                 to);
+        if (first != nullptr) first += step;
+        if (second != nullptr) second += step;
       }
     }
 #endif

@@ -22,6 +22,9 @@ struct TargetInfo {
   const char* name = "baseline";
   int vector_bytes = 16;
   int registers = 16;
+  // Multiply-adds of bfloat16 per lane of 32 bits of one instruction: 2 where
+  // it multiplies and adds pairs, 1 where bfloat16 is widened to float32.
+  int bfloat16_products = 1;
 };
 
 enum class KernelFamily {
@@ -301,6 +304,10 @@ struct PositionsBlocks {
   int64_t tiles = 0;       // blocks of rows, of all groups
   int64_t tile_group = 1;  // of which one work unit has so many
   int64_t chunk = 0;       // positions of two visits of the accumulators
+  // Two positions that are neighbours on a line are multiplied together; zeros
+  // where a tap takes one of them only.
+  bool pairs = false;
+  int64_t slots = 0;   // words that a chunk takes: positions, or pairs of them
   int64_t splits = 1;  // partial sums over ranges of positions, added in order
   int64_t runs =
       1;  // at most: pieces of a block of rows side by side in memory

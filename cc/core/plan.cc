@@ -85,8 +85,11 @@ class Candidates {
     if (!fill(&plan)) return;
     const double estimate = family == wanted_ ? -1 : cycles(plan);
     reason_ << (all_.empty() ? "estimated cycles: " : ", ")
-            << KernelFamilyName(family) << ' ' << std::setprecision(3)
-            << estimate;
+            << KernelFamilyName(family)
+            << (family == KernelFamily::kChannelLanes && MultipliesPairs(plan)
+                    ? " in bfloat16 pairs "
+                    : " ")
+            << std::setprecision(3) << estimate;
     all_.push_back({std::move(plan), estimate});
   }
 
@@ -152,10 +155,15 @@ void ChoosePositions(Plan* plan) {
   Plan exact = *plan;
   PlanPositions(plan, false);
   plan->reason = "filter gradient, rows over one tap";
-  if (!plan->positions.all_taps) return;
-  plan->reason = "filter gradient, rows over all taps";
+  if (plan->positions.pairs) {
+    plan->reason += ", positions in bfloat16 pairs";
+  } else if (!plan->positions.all_taps) {
+    return;
+  } else {
+    plan->reason = "filter gradient, rows over all taps";
+  }
   PlanPositions(&exact, true);
-  exact.reason = "filter gradient, again without zeros beyond the border";
+  exact.reason = "filter gradient, again without zeros";
   AddExact(std::move(exact), plan);
 }
 
@@ -242,6 +250,7 @@ bool SharePackedFilter(const Plan& a, const Plan& b) {
   if (a.family != b.family || a.operation != b.operation ||
       a.dtype != b.dtype || a.packed_bytes != b.packed_bytes ||
       a.target.vector_bytes != b.target.vector_bytes ||
+      MultipliesPairs(a) != MultipliesPairs(b) ||
       a.geometry.groups != b.geometry.groups ||
       a.geometry.FilterDims() != b.geometry.FilterDims()) {
     return false;

@@ -27,6 +27,11 @@ inline int64_t AccumulatorBytes(DType dtype) {
 inline bool IsNarrow(DType dtype) {
   return dtype == DType::kHalf || dtype == DType::kBFloat16;
 }
+// Whether channels are multiplied in pairs, as they come: by the channel-lanes
+// family, where the target has an instruction for it.
+inline bool MultipliesPairs(const Plan& plan) {
+  return plan.dtype == DType::kBFloat16 && plan.target.bfloat16_products == 2;
+}
 inline int64_t Lanes(const Plan& plan) {
   return plan.target.vector_bytes / AccumulatorBytes(plan.dtype);
 }

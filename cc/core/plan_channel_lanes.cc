@@ -7,6 +7,8 @@ namespace {
 // What a work unit that finds its rows first may keep of the packed filter. Its
 // rows visit a part of it before the next is read, from whatever cache.
 constexpr int64_t kFoundFilterBytes = 1152 * 1024;
+// Part of the filter that stays in a level-1 cache beside the rows of a tile.
+constexpr int64_t kFilterPartBytes = 32 * 1024;
 // Rows of such a work unit, and how many of them are found together: that takes
 // as long as multiplying a tile of 64 channels where it is done tile by tile.
 constexpr int64_t kFoundRowBlock = 120;
@@ -58,13 +60,14 @@ int64_t MergeableTaps(const Gather& gather, int inner) {
 }
 
 // Whether rows are read, and sums stored, as they are: whole vectors of a type
-// that is computed in.
+// that is computed in, or pairs.
 bool ReadsAndStoresVectors(const Plan& plan) {
   const Gather& gather = plan.gather;
   const Activation activation = plan.geometry.activation;
   const int64_t panel_columns = Lanes(plan) * plan.channel_lanes.vectors;
-  return (plan.dtype == DType::kFloat || plan.dtype == DType::kDouble) &&
-         gather.source.channel == 1 && gather.result.channel == 1 &&
+  return (plan.dtype == DType::kFloat || plan.dtype == DType::kDouble ||
+          MultipliesPairs(plan)) &&
+         !plan.channel_lanes.convert_source && gather.result.channel == 1 &&
          (activation == Activation::kNone || activation == Activation::kRelu) &&
          gather.columns % panel_columns == 0;
 }
@@ -129,17 +132,27 @@ bool PlanChannelLanes(Plan* plan) {
   ChannelLanesBlocks& blocks = plan->channel_lanes;
   const int64_t element = AccumulatorBytes(plan->dtype);
   const int64_t lanes = Lanes(*plan);
-  blocks.convert_source = IsNarrow(plan->dtype) || gather.source.channel != 1;
+  // In words of accumulators' size: pairs of channels, else channels.
+  const bool pairs = MultipliesPairs(*plan);
+  const int64_t depth = pairs ? CeilDiv(gather.depth, 2) : gather.depth;
+  // The last channel of an odd depth would pair up with a neighbour's.
+  blocks.convert_source =
+      gather.source.channel != 1 ||
+      (pairs ? gather.depth % 2 == 1 : IsNarrow(plan->dtype));
   blocks.vectors = gather.columns > lanes ? 2 : 1;
   blocks.rows = TileRows(*plan);
   const bool vectors = ReadsAndStoresVectors(*plan);
-  blocks.rows_by_tap = vectors && SortsRowsByTap(*plan);
+  blocks.rows_by_tap = vectors && !pairs && SortsRowsByTap(*plan);
   plan->batch_inner = !blocks.rows_by_tap && RowsAlongBatch(*plan);
   const bool found = blocks.rows_by_tap || (vectors && FindsRowsFirst(*plan));
   // Six rows of four vectors take half as many broadcasts as twelve of two: 223
   // GFLOP/s for 207 of 243, from a level-1 cache of a Sapphire Rapids core.
+  // Pairs pass the filter at once: half as fast from a level-2 cache.
+  const int64_t wide_panel_bytes =
+      PhaseTaps(*plan) * depth * 4 * plan->target.vector_bytes;
   if (found && plan->target.registers >= 32 &&
-      gather.columns % (4 * lanes) == 0) {
+      gather.columns % (4 * lanes) == 0 &&
+      (!pairs || wide_panel_bytes <= kFilterPartBytes)) {
     blocks.vectors = 4;
     blocks.rows = 6;
   }
@@ -148,34 +161,34 @@ bool PlanChannelLanes(Plan* plan) {
 
   const int64_t taps = PhaseTaps(*plan);
   const int64_t panel_bytes =
-      std::max<int64_t>(1, taps * gather.depth) * panel_columns * element;
+      std::max<int64_t>(1, taps * depth) * panel_columns * element;
   blocks.folded = FoldablePhases(gather.axis[plan->geometry.rank - 1]);
   const int64_t all_panels = blocks.panels * blocks.folded;
   blocks.panel_block = std::clamp<int64_t>(
       (found ? kFoundFilterBytes : kFilterBlockBytes) / panel_bytes, 1,
       all_panels);
-  blocks.depth_block = gather.depth;
+  blocks.depth_block = depth;
   blocks.tap_block =
       std::clamp<int64_t>(1024 / blocks.rows, 1, std::max<int64_t>(taps, 1));
   if (blocks.convert_source) {
-    blocks.depth_block = std::min<int64_t>(gather.depth, 1024);
+    blocks.depth_block = std::min<int64_t>(depth, 1024);
     const int64_t tap_bytes = blocks.rows * blocks.depth_block * element;
     blocks.tap_block =
         std::clamp<int64_t>(kScratchBytes / tap_bytes, 1, blocks.tap_block);
   } else if (!blocks.rows_by_tap) {
     blocks.merged = MergeableTaps(gather, plan->geometry.rank - 1);
   }
-  blocks.row_block = RowBlock(static_cast<double>(taps) * gather.depth *
-                                  panel_columns * blocks.panel_block,
-                              blocks.rows);
+  blocks.row_block = RowBlock(
+      static_cast<double>(taps) * depth * panel_columns * blocks.panel_block,
+      blocks.rows);
   if (found) PlanFoundRows(plan);
 
   plan->units = plan->geometry.groups * (plan->phases / blocks.folded) *
                 CeilDiv(all_panels, blocks.panel_block) *
                 CeilDiv(PhaseRows(*plan), blocks.row_block);
   const int64_t packed_bytes = plan->geometry.groups * blocks.panels *
-                               gather.filter_taps * gather.depth *
-                               panel_columns * element;
+                               gather.filter_taps * depth * panel_columns *
+                               element;
   // A filter that stays in a level-2 cache as a whole may be read by all phases
   // of a row block in turn; the source rows then stay near, too.
   blocks.phases_first = packed_bytes <= 2 * kFilterBlockBytes;

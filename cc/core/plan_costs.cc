@@ -14,8 +14,8 @@ constexpr double kPixelLanesRate = 1.1;
 constexpr double kPixelTilesRate = 1.4;
 constexpr double kWinogradRate = 2.0;
 
-// Cycles per weight to pack a filter, or to read one that is packed: in a
-// level-2 cache, a level-3 cache, and memory.
+// Cycles per weight, of accumulators' size, to pack a filter, or to read one
+// that is packed: in a level-2 cache, a level-3 cache, and memory.
 double PackCycles(const Plan& plan, double weights) {
   const double bytes = 4 * weights;
   if (plan.filter_is_packed) {
@@ -32,9 +32,12 @@ double ChannelLanesCost(const Plan& plan) {
   const double columns = RoundUp(gather.columns, lanes);
   const double rows = PhaseRows(plan);
   const double padded_rows = RoundUp(PhaseRows(plan), 2);
-  const double products = plan.multiply_adds / gather.columns / lanes *
-                          columns * padded_rows / rows;
-  const double filter = static_cast<double>(gather.filter_taps) * gather.depth *
+  // Pairs of channels are one product, and one word of the packed filter.
+  const double depth =
+      MultipliesPairs(plan) ? CeilDiv(gather.depth, 2) : gather.depth;
+  const double products = plan.multiply_adds / gather.depth * depth /
+                          gather.columns / lanes * columns * padded_rows / rows;
+  const double filter = static_cast<double>(gather.filter_taps) * depth *
                         columns * plan.geometry.groups;
   double cycles = products / kChannelLanesRate;
   if (plan.channel_lanes.rows_by_tap) {
@@ -48,7 +51,9 @@ double ChannelLanesCost(const Plan& plan) {
   // to be scattered.
   const double source_reads = plan.multiply_adds / gather.columns;
   if (gather.source.channel != 1) cycles += source_reads * 1.5;
-  if (IsNarrow(plan.dtype)) cycles += source_reads * 0.15;
+  if (IsNarrow(plan.dtype) && plan.channel_lanes.convert_source) {
+    cycles += source_reads * 0.15;
+  }
   const double result =
       rows * plan.phases * gather.columns * plan.geometry.groups;
   // Columns that fill no whole tile take the way through a buffer.

@@ -130,6 +130,9 @@ bool PlanWinograd(Plan* plan) {
   while (units() < 8 && blocks.tile_block > blocks.rows) {
     blocks.tile_block -= blocks.rows;
   }
+  // Phases read the same source: it is fetched once where a level-2 cache holds
+  // the filter of all of them.
+  blocks.phases_first = packed * element <= 2 * kFilterBlockBytes;
   plan->winograd = blocks;
   plan->units = units();
   plan->packed_bytes = RoundUp(packed * element, 64);

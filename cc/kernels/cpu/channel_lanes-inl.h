@@ -5,7 +5,8 @@
 // channels, depth is taps x channels of the source. Rows are pointers, found
 // per register tile; those beyond the border point to zeros. The filter is
 // packed once per call into panels [group][panel][tap][depth][columns of a
-// tile].
+// tile]. Depth counts words: pairs of channels where the target multiplies
+// pairs (pairs-inl.h), else channels.
 #ifndef CONV_TRANSPOSE_ND_KERNELS_CPU_CHANNEL_LANES_INL_H_
 #define CONV_TRANSPOSE_ND_KERNELS_CPU_CHANNEL_LANES_INL_H_
 
@@ -13,8 +14,9 @@ template <typename T>
 class ChannelLanes {
  public:
   using A = Compute<T>;
+  using W = Word<T>;
 
-  ChannelLanes(const GatherCall<T>& call, const A* packed_filter, char* scratch)
+  ChannelLanes(const GatherCall<T>& call, const W* packed_filter, char* scratch)
       : call_(call),
         plan_(call.plan),
         gather_(call.plan.gather),
@@ -22,6 +24,7 @@ class ChannelLanes {
         packed_filter_(packed_filter),
         scratch_(scratch),
         panel_columns_(blocks_.vectors * kLanes<A>),
+        depth_((gather_.depth + kWord<T> - 1) / kWord<T>),
         direct_(StoresVectors(call) &&
                 call.plan.gather.columns % panel_columns_ == 0),
         stream_(StreamsVectors(call)),
@@ -35,7 +38,7 @@ class ChannelLanes {
 
   // Packs one tap of one panel: [depth][columns], columns beyond the last are
   // zero.
-  void Pack(int64_t unit, A* packed) const {
+  void Pack(int64_t unit, W* packed) const {
     const int64_t tap = unit % gather_.filter_taps;
     const int64_t panel = unit / gather_.filter_taps % blocks_.panels;
     const int64_t group = unit / gather_.filter_taps / blocks_.panels;
@@ -44,8 +47,11 @@ class ChannelLanes {
     const T* from = call_.filter + tap * gather_.tap_stride +
                     group * gather_.group_stride +
                     first * gather_.column_stride;
-    A* to = packed + unit * gather_.depth * panel_columns_;
-    if (gather_.depth_stride == 1) {
+    W* to = packed + unit * depth_ * panel_columns_;
+    if constexpr (kInPairs<T>) {
+      PairColumns(from, gather_.depth_stride, gather_.column_stride,
+                  gather_.depth, columns, to, panel_columns_);
+    } else if (gather_.depth_stride == 1) {
       Transpose(from, gather_.column_stride, columns, gather_.depth, to,
                 panel_columns_);
     } else {
@@ -55,9 +61,9 @@ class ChannelLanes {
       }
     }
     if (columns == panel_columns_) return;
-    for (int64_t d = 0; d < gather_.depth; ++d) {
+    for (int64_t d = 0; d < depth_; ++d) {
       std::fill(to + d * panel_columns_ + columns,
-                to + (d + 1) * panel_columns_, A(0));
+                to + (d + 1) * panel_columns_, W{});
     }
   }
 
@@ -99,20 +105,23 @@ class ChannelLanes {
   }
 
  private:
+  // Sums are stored as a part of the result, from where they are in registers.
+  static constexpr bool kStoresSums = std::is_same_v<T, A> || kInPairs<T>;
+
   void SetScratch(int worker) {
     char* p = scratch_ + worker * plan_.scratch_bytes;
     filter_taps_ = reinterpret_cast<int64_t*>(p);
     offsets_ = filter_taps_ + blocks_.tap_block;
-    row_pointers_ = reinterpret_cast<const A**>(offsets_ + blocks_.tap_block *
+    row_pointers_ = reinterpret_cast<const W**>(offsets_ + blocks_.tap_block *
                                                                blocks_.rows);
     p += RoundUp64(blocks_.tap_block * (2 * blocks_.rows + 1) * 8);
-    zeros_ = reinterpret_cast<A*>(p);
+    zeros_ = reinterpret_cast<W*>(p);
     const int64_t zeros = blocks_.depth_block * blocks_.merged;
-    p += RoundUp64(zeros * sizeof(A));
-    converted_ = reinterpret_cast<A*>(p);
+    p += RoundUp64(zeros * sizeof(W));
+    converted_ = reinterpret_cast<W*>(p);
     if (blocks_.convert_source) {
       p += RoundUp64(blocks_.tap_block * blocks_.rows * blocks_.depth_block *
-                     sizeof(A));
+                     sizeof(W));
     }
     tile_ = reinterpret_cast<A*>(p);
     if (blocks_.rows_by_tap) {
@@ -120,27 +129,28 @@ class ChannelLanes {
     } else {
       found_.SetScratch(p, zeros_);
     }
-    std::fill(zeros_, zeros_ + zeros, A(0));
+    std::fill(zeros_, zeros_ + zeros, W{});
   }
 
   // All rows of a unit at once; the plan has seen that their sums are stored as
   // they are.
   void RunFound(int64_t row, int64_t end) {
     if (row >= end) return;
-    if constexpr (std::is_same_v<T, A>) {
+    found_nan_ = false;
+    if constexpr (kStoresSums) {
       found_.Find(call_.source + group_ * gather_.depth, call_.result, row, end,
                   &tiles_);
       for (int64_t panel = first_panel_; panel < last_panel_; ++panel) {
         TileRows<A> to = TileOf(panel, blocks_.rows, false, true);
-        to.stream = stream_ && !found_.touched_border();
+        to.stream = stream_ && (kInPairs<T> || !found_.touched_border());
         found_.Multiply(FilterPanel(panel, 0), to, panel == first_panel_);
       }
-      if (!found_.touched_border()) return;
+      if (!(kInPairs<T> ? found_nan_ : found_.touched_border())) return;
       tiles_.Seek(row);
       for (int64_t count; row < end; row += count) {
         count = std::min<int64_t>(end - row, blocks_.rows);
         tiles_.Take(count, blocks_.rows);
-        CheckStored(count);
+        CheckStored(count, found_.touched_border());
       }
     }
   }
@@ -178,19 +188,17 @@ class ChannelLanes {
     const int64_t merged =
         blocks_.merged > 1 && tiles_.InnerTapsInside() ? blocks_.merged : 1;
     const int64_t tap_block = blocks_.tap_block * merged;
-    for (int64_t depth = 0; depth < gather_.depth;
-         depth += blocks_.depth_block) {
-      const int64_t depths =
-          std::min(blocks_.depth_block, gather_.depth - depth);
+    for (int64_t depth = 0; depth < depth_; depth += blocks_.depth_block) {
+      const int64_t depths = std::min(blocks_.depth_block, depth_ - depth);
       for (int64_t tap = 0; tap < tiles_.taps(); tap += tap_block) {
         const int64_t taps =
             tiles_.FindTaps(tap, std::min(tap + tap_block, tiles_.taps()),
                             tile_rows, filter_taps_, offsets_, merged);
         PointToRows(taps, tile_rows, depth, depths);
         // Sums that are complete after one visit need no buffer.
-        stored = direct_ && depths == gather_.depth && taps > 0 &&
+        stored = direct_ && depths == depth_ && taps > 0 &&
                  tiles_.taps() <= tap_block &&
-                 !(stream_ && tiles_.touched_border());
+                 (kInPairs<T> || !(stream_ && tiles_.touched_border()));
         PointToSums(tile_rows, stored);
         for (int64_t panel = first_panel_; panel < last_panel_; ++panel) {
           if (taps == 1) Prefetch(panel, tile_rows);
@@ -201,7 +209,9 @@ class ChannelLanes {
       }
     }
     if (stored) {
-      if (tiles_.touched_border()) CheckStored(count);
+      if (kInPairs<T> ? found_nan_ : tiles_.touched_border()) {
+        CheckStored(count, tiles_.touched_border());
+      }
       return;
     }
     if (!accumulate) {
@@ -220,23 +230,32 @@ class ChannelLanes {
       if constexpr (std::is_same_v<T, A>) {
         if (stored) sums_[r] = call_.result + tiles_.result_offset(r);
       }
+      if constexpr (kInPairs<T>) {
+        rounded_[r] = call_.result + tiles_.result_offset(r);
+      }
     }
+    found_nan_ = false;
   }
 
   TileRows<A> TileOf(int64_t panel, int tile_rows, bool accumulate,
-                     bool stored) const {
+                     bool stored) {
     if (!stored) {
       return {sums_, (panel - first_panel_) * tile_rows * panel_columns_,
               accumulate};
     }
     const int64_t channel =
         group_ * gather_.columns + panel % blocks_.panels * panel_columns_;
-    return {sums_,
-            channel + FoldOffset(panel),
-            false,
-            call_.bias == nullptr ? nullptr : call_.bias + channel,
-            plan_.geometry.activation == Activation::kRelu,
-            stream_};
+    TileRows<A> to{sums_,
+                   channel + FoldOffset(panel),
+                   false,
+                   call_.bias == nullptr ? nullptr : call_.bias + channel,
+                   plan_.geometry.activation == Activation::kRelu,
+                   stream_};
+    if constexpr (kInPairs<T>) {
+      to.rounded = rounded_;
+      to.found_nan = &found_nan_;
+    }
+    return to;
   }
 
   // From the first folded phase's result positions to those of a panel.
@@ -253,7 +272,7 @@ class ChannelLanes {
 
   // Where a panel of the unit begins: filter_taps_ count from the first folded
   // phase's tap.
-  const A* FilterPanel(int64_t panel, int64_t depth) const {
+  const W* FilterPanel(int64_t panel, int64_t depth) const {
     int64_t tap = 0;
     if (blocks_.folded > 1) {
       tap = FoldedPhase(panel).taps[0].filter_index -
@@ -261,28 +280,38 @@ class ChannelLanes {
     }
     const int64_t index = group_ * blocks_.panels + panel % blocks_.panels;
     return packed_filter_ +
-           ((index * gather_.filter_taps + tap) * gather_.depth + depth) *
+           ((index * gather_.filter_taps + tap) * depth_ + depth) *
                panel_columns_;
   }
 
   // Source offsets -> row pointers, widened or gathered where the rows cannot
   // be read in place; filter positions -> offsets into a panel.
   void PointToRows(int64_t taps, int tile_rows, int64_t depth, int64_t depths) {
+    const int64_t first = depth * kWord<T>;
+    const int64_t elements = std::min(depths * kWord<T>, gather_.depth - first);
     const T* source = call_.source +
-                      (group_ * gather_.depth + depth) * gather_.source.channel;
+                      (group_ * gather_.depth + first) * gather_.source.channel;
     for (int64_t t = 0; t < taps; ++t) {
-      filter_taps_[t] *= gather_.depth * panel_columns_;
+      filter_taps_[t] *= depth_ * panel_columns_;
     }
     for (int64_t i = 0; i < taps * tile_rows; ++i) {
       if (offsets_[i] < 0) {
         row_pointers_[i] = zeros_;
-      } else if (kNative<T> && !blocks_.convert_source) {
-        row_pointers_[i] = reinterpret_cast<const A*>(source + offsets_[i]);
+      } else if (sizeof(T) * kWord<T> == sizeof(W) && !blocks_.convert_source) {
+        row_pointers_[i] = reinterpret_cast<const W*>(source + offsets_[i]);
       } else {
-        A* to = converted_ + i * blocks_.depth_block;
-        WidenRow<T>(source + offsets_[i], gather_.source.channel, depths, to);
+        W* to = converted_ + i * blocks_.depth_block;
+        CopyRow(source + offsets_[i], elements, to);
         row_pointers_[i] = to;
       }
+    }
+  }
+
+  void CopyRow(const T* from, int64_t elements, W* to) const {
+    if constexpr (kInPairs<T>) {
+      PairRow(from, gather_.source.channel, elements, to);
+    } else {
+      WidenRow<T>(from, gather_.source.channel, elements, to);
     }
   }
 
@@ -293,7 +322,7 @@ class ChannelLanes {
     if (blocks_.convert_source || tile_rows < 2) return;
     const int64_t panels = last_panel_ - first_panel_;
     const int64_t lines =
-        tile_rows * gather_.depth * static_cast<int64_t>(sizeof(A)) / 64;
+        tile_rows * depth_ * static_cast<int64_t>(sizeof(W)) / 64;
     const char* next = reinterpret_cast<const char*>(
         row_pointers_[tile_rows - 1] + (row_pointers_[1] - row_pointers_[0]));
     const int64_t at = panel - first_panel_;
@@ -302,10 +331,10 @@ class ChannelLanes {
     }
   }
 
-  void Multiply(int tile_rows, int64_t taps, int64_t depths, const A* filter,
+  void Multiply(int tile_rows, int64_t taps, int64_t depths, const W* filter,
                 const TileRows<A>& to) const {
     WithTile(tile_rows, blocks_.vectors, [&](auto rows, auto vectors) {
-      MultiplyRows<A, rows(), vectors()>({row_pointers_}, filter_taps_, taps,
+      MultiplyRows<W, rows(), vectors()>({row_pointers_}, filter_taps_, taps,
                                          depths, filter, to);
     });
   }
@@ -319,7 +348,9 @@ class ChannelLanes {
         const int64_t column = panel % blocks_.panels * panel_columns_;
         const int64_t columns =
             std::min(panel_columns_, gather_.columns - column);
-        if (tiles_.touched_border()) RepairRow(r, panel, column, columns, sums);
+        if (kInPairs<T> || tiles_.touched_border()) {
+          RepairRow(r, panel, column, columns, sums);
+        }
         StoreColumns(
             call_, sums, columns, group_channel + column,
             call_.result + tiles_.result_offset(r) + FoldOffset(panel));
@@ -329,8 +360,9 @@ class ChannelLanes {
 
   // Looks for NaN that came from zeros beyond the border among sums that are
   // stored already.
-  void CheckStored(int64_t count) const {
-    if constexpr (std::is_same_v<T, A>) {
+  void CheckStored(int64_t count, bool border) const {
+    if constexpr (kStoresSums) {
+      if (kInPairs<T> && stream_) FinishStreams();
       for (int64_t r = 0; r < count; ++r) {
         for (int64_t panel = first_panel_; panel < last_panel_; ++panel) {
           const int64_t column = panel % blocks_.panels * panel_columns_;
@@ -338,10 +370,13 @@ class ChannelLanes {
           T* result =
               call_.result + tiles_.result_offset(r) + FoldOffset(panel);
           T* stored = result + channel;
-          if (!AnyNaN(stored, panel_columns_) || !call_.NeedsRepair()) continue;
+          if (!AnyNaN(stored, panel_columns_) || !call_.NeedsRepair(border)) {
+            continue;
+          }
           const Position position = PositionOf(r, panel);
           for (int64_t c = 0; c < panel_columns_; ++c) {
-            if (stored[c] == stored[c]) continue;
+            const A value = ToCompute(stored[c]);
+            if (value == value) continue;
             A sum = ExactSum(call_, position, group_, column + c);
             StoreColumns(call_, &sum, 1, channel + c, result);
           }
@@ -361,7 +396,9 @@ class ChannelLanes {
   // Replaces NaN that came from zeros beyond the border.
   void RepairRow(int64_t row, int64_t panel, int64_t column, int64_t columns,
                  A* sums) const {
-    if (!AnyNaN(sums, columns) || !call_.NeedsRepair()) return;
+    if (!AnyNaN(sums, columns) || !call_.NeedsRepair(tiles_.touched_border())) {
+      return;
+    }
     const Position position = PositionOf(row, panel);
     for (int64_t c = 0; c < columns; ++c) {
       if (sums[c] == sums[c]) continue;
@@ -373,28 +410,31 @@ class ChannelLanes {
   const Plan& plan_;
   const Gather& gather_;
   const ChannelLanesBlocks& blocks_;
-  const A* packed_filter_;
+  const W* packed_filter_;
   char* scratch_;
   const int64_t panel_columns_;
-  const bool direct_;  // complete sums go to the result at once
+  const int64_t depth_;  // in words
+  const bool direct_;    // complete sums go to the result at once
   const bool stream_;
   RowTiles tiles_;
-  FoundRows<A> found_;
+  FoundRows<T> found_;
   TapRows<A> tap_rows_;
 
   // The unit at hand.
   int64_t group_ = 0, first_panel_ = 0, last_panel_ = 0;
   int64_t* filter_taps_ = nullptr;
   int64_t* offsets_ = nullptr;
-  const A** row_pointers_ = nullptr;
-  A* zeros_ = nullptr;
-  A* converted_ = nullptr;
+  const W** row_pointers_ = nullptr;
+  W* zeros_ = nullptr;
+  W* converted_ = nullptr;
   A* tile_ = nullptr;
   A* sums_[16];
+  BFloat16* rounded_[16];
+  bool found_nan_ = false;  // among sums that are rounded and stored already
 };
 
 template <typename T>
-void PackChannelLanes(const GatherCall<T>& call, Compute<T>* packed,
+void PackChannelLanes(const GatherCall<T>& call, Word<T>* packed,
                       const ParallelFor& parallel_for) {
   const ChannelLanes<T> kernel(call, nullptr, nullptr);
   parallel_for(kernel.PackUnits(), 1 + kernel.PackUnits() / 64,
@@ -406,7 +446,7 @@ void PackChannelLanes(const GatherCall<T>& call, Compute<T>* packed,
 }
 
 template <typename T>
-void RunChannelLanes(const GatherCall<T>& call, const Compute<T>* packed_filter,
+void RunChannelLanes(const GatherCall<T>& call, const Word<T>* packed_filter,
                      char* scratch, const ParallelFor& parallel_for) {
   const ChannelLanes<T> kernel(call, packed_filter, scratch);
   parallel_for(call.plan.units, 1, [&](int64_t begin, int64_t end, int worker) {

@@ -3,7 +3,8 @@
 //   CT_TARGET_OPTIONS   what the compiler may use, as a string, or nothing for
 //   the baseline CT_VECTOR_BYTES     bytes of a vector register CT_REGISTERS
 //   vector registers CT_HAS_F16C         defined where the target converts half
-//   in hardware
+//   in hardware CT_BFLOAT16_PAIRS   defined where it multiplies pairs of
+//   bfloat16, and CT_OTHERWISE then as the target that runs everything else
 // and includes this file. Everything between the region's start and end is
 // compiled for the target; standard and core headers come before it, so that no
 // inline function of theirs is.
@@ -47,12 +48,17 @@ inline int64_t RoundUp64(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 // clang-format off: each builds on the ones before it.
 #include "cc/kernels/cpu/simd-inl.h"
 #include "cc/kernels/cpu/transpose-inl.h"
+#include "cc/kernels/cpu/pairs-inl.h"
 #include "cc/kernels/cpu/microkernel-inl.h"
 #include "cc/kernels/cpu/gather-inl.h"
 #include "cc/kernels/cpu/rows-inl.h"
 #include "cc/kernels/cpu/found_rows-inl.h"
 #include "cc/kernels/cpu/tap_rows-inl.h"
 #include "cc/kernels/cpu/channel_lanes-inl.h"
+#include "cc/kernels/cpu/channelwise-inl.h"
+#include "cc/kernels/cpu/position_rows-inl.h"
+#include "cc/kernels/cpu/positions-inl.h"
+#ifndef CT_BFLOAT16_PAIRS
 #include "cc/kernels/cpu/pixel_lanes-inl.h"
 #include "cc/kernels/cpu/pixel_tiles-inl.h"
 #include "cc/kernels/cpu/result_lines-inl.h"
@@ -60,10 +66,8 @@ inline int64_t RoundUp64(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 #include "cc/kernels/cpu/minimal_filter-inl.h"
 #include "cc/kernels/cpu/winograd_pack-inl.h"
 #include "cc/kernels/cpu/winograd-inl.h"
-#include "cc/kernels/cpu/channelwise-inl.h"
-#include "cc/kernels/cpu/position_rows-inl.h"
-#include "cc/kernels/cpu/positions-inl.h"
 #include "cc/kernels/cpu/copied_rows-inl.h"
+#endif
 // clang-format on
 
 // The result where no product contributes.
@@ -88,6 +92,111 @@ void RunFill(const Plan& plan, const Compute<T>* bias, T* result,
   };
   parallel_for(NumElements(plan.geometry.OutputDims()), 1 << 16, fill);
 }
+
+// What a gather needs before its family runs: the bias as accumulators,
+// positions without a tap filled, and the filter that the kernels read: packed
+// before, packed now, or in place. Calls run(call, filter, scratch).
+template <typename T, typename RunFamily>
+void WithGatherCall(const Plan& plan, const Operands& operands, void* workspace,
+                    const ParallelFor& parallel_for, PackFunction pack,
+                    const RunFamily& run) {
+  using A = Compute<T>;
+  char* shared = static_cast<char*>(workspace);
+  T* result = static_cast<T*>(operands.result);
+  A* bias = nullptr;
+  if (operands.bias != nullptr) {
+    bias = reinterpret_cast<A*>(shared);
+    WidenRow<T>(static_cast<const T*>(operands.bias), 1,
+                plan.geometry.out_channels, bias);
+  }
+  if (plan.fill_first || plan.family == KernelFamily::kFill) {
+    RunFill(plan, bias, result, parallel_for);
+  }
+  if (plan.family == KernelFamily::kFill) return;
+  const void* source = plan.operation == Operation::kInputGrad
+                           ? operands.output_grad
+                           : operands.input;
+  std::atomic<int> operand_state{0};
+  const GatherCall<T> call{plan,
+                           static_cast<const T*>(source),
+                           static_cast<const T*>(operands.filter),
+                           bias,
+                           result,
+                           &operand_state};
+  char* scratch = shared + plan.shared_bytes;
+  const void* filter = operands.filter;
+  if (operands.packed_filter != nullptr) {
+    filter = operands.packed_filter;
+    scratch -= plan.packed_bytes;
+  } else if (plan.packed_bytes > 0) {
+    void* packed = scratch - plan.packed_bytes;
+    pack(plan, operands.filter, packed, parallel_for);
+    filter = packed;
+  }
+  run(call, filter, scratch);
+}
+
+#define CT_STRING(name) #name
+#define CT_NAME(name) CT_STRING(name)
+
+#ifdef CT_BFLOAT16_PAIRS
+
+bool RunsInPairs(const Plan& plan) {
+  return plan.family == KernelFamily::kChannelLanes ||
+         (plan.family == KernelFamily::kPositions && plan.positions.pairs);
+}
+
+void PackBFloat16(const Plan& plan, const void* filter, void* packed,
+                  const ParallelFor& parallel_for) {
+  if (!RunsInPairs(plan)) {
+    return CT_OTHERWISE::Kernels()->pack[static_cast<int>(plan.dtype)](
+        plan, filter, packed, parallel_for);
+  }
+  const GatherCall<BFloat16> call{
+      plan,    nullptr, static_cast<const BFloat16*>(filter),
+      nullptr, nullptr, nullptr};
+  PackChannelLanes(call, static_cast<BFloat16Pair*>(packed), parallel_for);
+}
+
+void RunBFloat16(const Plan& plan, const Operands& operands, void* workspace,
+                 const ParallelFor& parallel_for) {
+  if (!RunsInPairs(plan)) {
+    return CT_OTHERWISE::Kernels()->run[static_cast<int>(plan.dtype)](
+        plan, operands, workspace, parallel_for);
+  }
+  if (plan.family == KernelFamily::kPositions) {
+    char* shared = static_cast<char*>(workspace);
+    const FilterGradCall<BFloat16> call{
+        plan, static_cast<const BFloat16*>(operands.input),
+        static_cast<const BFloat16*>(operands.output_grad),
+        static_cast<BFloat16*>(operands.result)};
+    if (!RunPositions(call, shared, shared + plan.shared_bytes, parallel_for)) {
+      RunBFloat16(*plan.exact, operands, workspace, parallel_for);
+    }
+    return;
+  }
+  WithGatherCall<BFloat16>(
+      plan, operands, workspace, parallel_for, PackBFloat16,
+      [&](const GatherCall<BFloat16>& call, const void* filter, char* scratch) {
+        RunChannelLanes(call, static_cast<const BFloat16Pair*>(filter), scratch,
+                        parallel_for);
+      });
+}
+
+// The kernels of the other types are those of the other target.
+const TargetKernels* Kernels() {
+  static const TargetKernels kernels = [] {
+    TargetKernels all = *CT_OTHERWISE::Kernels();
+    all.info.name = CT_NAME(CT_TARGET);
+    all.info.bfloat16_products = 2;
+    all.run[static_cast<int>(DType::kBFloat16)] = RunBFloat16;
+    all.pack[static_cast<int>(DType::kBFloat16)] = PackBFloat16;
+    return all;
+  }();
+  return &kernels;
+}
+
+#else
 
 template <typename T>
 void PackTyped(const Plan& plan, const void* filter, void* packed,
@@ -114,51 +223,15 @@ void PackTyped(const Plan& plan, const void* filter, void* packed,
 
 template <typename T>
 void RunTyped(const Plan& plan, const Operands& operands, void* workspace,
-              const ParallelFor& parallel_for) {
-  using A = Compute<T>;
-  char* shared = static_cast<char*>(workspace);
-  T* result = static_cast<T*>(operands.result);
-  if (plan.family == KernelFamily::kPositions) {
-    const FilterGradCall<T> call{plan, static_cast<const T*>(operands.input),
-                                 static_cast<const T*>(operands.output_grad),
-                                 result};
-    if (!RunPositions(call, shared, shared + plan.shared_bytes, parallel_for)) {
-      RunTyped<T>(*plan.exact, operands, workspace, parallel_for);
-    }
-    return;
-  }
-  A* bias = nullptr;
-  if (operands.bias != nullptr) {
-    bias = reinterpret_cast<A*>(shared);
-    WidenRow<T>(static_cast<const T*>(operands.bias), 1,
-                plan.geometry.out_channels, bias);
-  }
-  if (plan.family == KernelFamily::kFill) {
-    return RunFill(plan, bias, result, parallel_for);
-  }
-  if (plan.fill_first) RunFill(plan, bias, result, parallel_for);
-  const void* source = plan.operation == Operation::kInputGrad
-                           ? operands.output_grad
-                           : operands.input;
-  std::atomic<int> filter_state{0};
-  const GatherCall<T> call{plan,
-                           static_cast<const T*>(source),
-                           static_cast<const T*>(operands.filter),
-                           bias,
-                           result,
-                           &filter_state};
-  // The filter that the kernels read: packed before, packed now, or in place.
-  char* scratch = shared + plan.shared_bytes;
-  const void* filter = operands.filter;
-  if (operands.packed_filter != nullptr) {
-    filter = operands.packed_filter;
-    scratch -= plan.packed_bytes;
-  } else if (plan.packed_bytes > 0) {
-    void* packed = scratch - plan.packed_bytes;
-    PackTyped<T>(plan, operands.filter, packed, parallel_for);
-    filter = packed;
-  }
-  const A* weights = static_cast<const A*>(filter);
+              const ParallelFor& parallel_for);
+
+// One family of gathers.
+template <typename T>
+void RunGather(const GatherCall<T>& call, const void* filter, char* scratch,
+               const Operands& operands, void* workspace,
+               const ParallelFor& parallel_for) {
+  const Plan& plan = call.plan;
+  const auto* weights = static_cast<const Compute<T>*>(filter);
   switch (plan.family) {
     case KernelFamily::kChannelLanes:
       return RunChannelLanes(call, weights, scratch, parallel_for);
@@ -187,9 +260,27 @@ void RunTyped(const Plan& plan, const Operands& operands, void* workspace,
   }
 }
 
+template <typename T>
+void RunTyped(const Plan& plan, const Operands& operands, void* workspace,
+              const ParallelFor& parallel_for) {
+  if (plan.family == KernelFamily::kPositions) {
+    char* shared = static_cast<char*>(workspace);
+    const FilterGradCall<T> call{plan, static_cast<const T*>(operands.input),
+                                 static_cast<const T*>(operands.output_grad),
+                                 static_cast<T*>(operands.result)};
+    if (!RunPositions(call, shared, shared + plan.shared_bytes, parallel_for)) {
+      RunTyped<T>(*plan.exact, operands, workspace, parallel_for);
+    }
+    return;
+  }
+  WithGatherCall<T>(
+      plan, operands, workspace, parallel_for, PackTyped<T>,
+      [&](const GatherCall<T>& call, const void* filter, char* scratch) {
+        RunGather(call, filter, scratch, operands, workspace, parallel_for);
+      });
+}
+
 const TargetKernels* Kernels() {
-#define CT_STRING(name) #name
-#define CT_NAME(name) CT_STRING(name)
   static const TargetKernels kernels = {
       {CT_NAME(CT_TARGET), CT_VECTOR_BYTES, CT_REGISTERS},
       {RunTyped<Half>, RunTyped<BFloat16>, RunTyped<float>, RunTyped<double>,
@@ -198,6 +289,8 @@ const TargetKernels* Kernels() {
        PackTyped<double>, PackTyped<int32_t>}};
   return &kernels;
 }
+
+#endif
 
 }  // namespace CT_TARGET
 }  // namespace conv_transpose_nd

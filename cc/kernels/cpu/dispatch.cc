@@ -25,15 +25,20 @@ bool HasAvx512() {
          __builtin_cpu_supports("avx512dq") &&
          __builtin_cpu_supports("avx512vl");
 }
+bool HasAvx512Bf16() {
+  return HasAvx512() && __builtin_cpu_supports("avx512bf16");
+}
 #else
 bool HasAvx2() { return false; }
 bool HasAvx512() { return false; }
+bool HasAvx512Bf16() { return false; }
 #endif
 
 // Supported targets, best first.
 const std::vector<const TargetKernels*>& Supported() {
   static const std::vector<const TargetKernels*> supported = [] {
     std::vector<const TargetKernels*> list;
+    if (HasAvx512Bf16()) list.push_back(avx512_bf16::Kernels());
     if (HasAvx512()) list.push_back(avx512::Kernels());
     if (HasAvx2()) list.push_back(avx2::Kernels());
     list.push_back(baseline::Kernels());

@@ -11,22 +11,50 @@ struct GatherCall {
   const T* filter;
   const Compute<T>* bias;  // [columns of all groups], or null
   T* result;
-  std::atomic<int>* filter_state;  // 0: not looked at; 1: all finite; 2: not
+  // 0: not looked at, else kLookedAt and what was found
+  std::atomic<int>* operand_state;
+
+  static constexpr int kLookedAt = 1;
+  static constexpr int kFilterNotFinite = 2;
+  static constexpr int kInfinityMeetsFlushed = 4;
 
   // The blocked kernels multiply zeros beyond the border of the source. That is
   // exact unless the filter holds an infinity or NaN; it is looked at only once
-  // a NaN has shown up.
-  bool NeedsRepair() const {
-    if (filter_state->load() == 0) {
-      const int64_t elements = NumElements(plan.geometry.FilterDims());
-      bool finite = true;
-      for (int64_t i = 0; i < elements; ++i) {
-        const Compute<T> w = ToCompute(filter[i]);
-        finite = finite && w - w == Compute<T>(0);
-      }
-      filter_state->store(finite ? 1 : 2);
+  // a NaN has shown up. Those that multiply pairs make NaN of infinities times
+  // numbers that they flush to zero, too, at the border or not.
+  bool NeedsRepair(bool border = true) const {
+    int state = operand_state->load();
+    if (state == 0) {
+      state = kLookedAt | LookAtOperands();
+      operand_state->store(state);
     }
-    return filter_state->load() == 2;
+    return (state & kInfinityMeetsFlushed) != 0 ||
+           (border && (state & kFilterNotFinite) != 0);
+  }
+
+ private:
+  int LookAtOperands() const {
+    const int64_t elements = NumElements(plan.geometry.FilterDims());
+    bool finite = true;
+    for (int64_t i = 0; i < elements; ++i) {
+      const Compute<T> w = ToCompute(filter[i]);
+      finite = finite && w - w == Compute<T>(0);
+    }
+    int found = finite ? 0 : kFilterNotFinite;
+#ifdef CT_BFLOAT16_PAIRS
+    if constexpr (kInPairs<T>) {
+      const bool forward = plan.operation == Operation::kConvTranspose;
+      const int64_t sources = NumElements(forward ? plan.geometry.InputDims()
+                                                  : plan.geometry.OutputDims());
+      const SpecialValues weights = LookFor(filter, elements);
+      const SpecialValues values = LookFor(source, sources);
+      if ((weights.infinity && values.flushed) ||
+          (weights.flushed && values.infinity)) {
+        found |= kInfinityMeetsFlushed;
+      }
+    }
+#endif
+    return found;
   }
 };
 
@@ -131,7 +159,7 @@ void StoreColumns(const GatherCall<T>& call, Compute<T>* sums, int64_t count,
 template <typename T>
 inline bool StoresVectors(const GatherCall<T>& call) {
   const Activation activation = call.plan.geometry.activation;
-  return std::is_same_v<T, Compute<T>> &&
+  return (std::is_same_v<T, Compute<T>> || kInPairs<T>) &&
          call.plan.gather.result.channel == 1 &&
          (activation == Activation::kNone || activation == Activation::kRelu);
 }

@@ -57,13 +57,18 @@ struct TileRows {
   const A* bias = nullptr;  // or from this, where there is one
   bool relu = false;
   bool stream = false;  // past the caches; rows on a boundary of the vector
+  // Complete sums of pairs go here instead, rounded; *found_nan is set where
+  // one is NaN.
+  BFloat16* const* rounded = nullptr;
+  bool* found_nan = nullptr;
 };
 
 // What a register tile reads: row r of tap t is rows[t * kRows + r], or, where
-// the tile is one of kFound rows, rows[t * step + r] from `depth` on.
-template <typename A>
+// the tile is one of kFound rows, rows[t * step + r] from `depth` on. W: a word
+// of pairs-inl.h.
+template <typename W>
 struct RowsOfTaps {
-  const A* const* rows;
+  const W* const* rows;
   int64_t step = 0;
   int64_t depth = 0;
 };
@@ -71,9 +76,9 @@ struct RowsOfTaps {
 // What a register tile fetches for a later one while it multiplies: `step`
 // bytes per multiplied depth, from `beyond` bytes after the first row of each
 // tap. Few at a time: twelve rows at once kept the tile itself waiting.
-template <typename A>
+template <typename W>
 struct RowsAhead {
-  const A* const* rows = nullptr;
+  const W* const* rows = nullptr;
   int64_t row_step = 0;
   int64_t beyond = 0;
   int64_t step = 0;
@@ -83,13 +88,14 @@ struct RowsAhead {
 // where panel_t = panel + tap_offsets[t] and a panel row holds kVectors
 // vectors. kFound is fixed when compiled: with twelve rows each register
 // counts.
-template <typename A, int kRows, int kVectors, bool kFound = false,
+template <typename W, int kRows, int kVectors, bool kFound = false,
           bool kAhead = false>
-CT_NOINLINE void MultiplyRows(const RowsOfTaps<A>& from,
+CT_NOINLINE void MultiplyRows(const RowsOfTaps<W>& from,
                               const int64_t* tap_offsets, int64_t taps,
-                              int64_t depth, const A* panel,
-                              const TileRows<A>& to,
-                              const RowsAhead<A>& ahead = {}) {
+                              int64_t depth, const W* panel,
+                              const TileRows<SumOf<W>>& to,
+                              const RowsAhead<W>& ahead = {}) {
+  using A = SumOf<W>;
   Vec<A> sums[kRows][kVectors];
   if (to.accumulate) {
 #pragma GCC unroll 16
@@ -110,9 +116,9 @@ CT_NOINLINE void MultiplyRows(const RowsOfTaps<A>& from,
     }
   }
   for (int64_t t = 0; t < taps; ++t) {
-    const A* filter = panel + tap_offsets[t];
-    const A* row[kRows];
-    const A* const* rows = from.rows + t * (kFound ? from.step : kRows);
+    const W* filter = panel + tap_offsets[t];
+    const W* row[kRows];
+    const W* const* rows = from.rows + t * (kFound ? from.step : kRows);
     for (int r = 0; r < kRows; ++r) {
       row[r] = rows[r] + (kFound ? from.depth : 0);
     }
@@ -129,13 +135,15 @@ CT_NOINLINE void MultiplyRows(const RowsOfTaps<A>& from,
       Vec<A> weights[kVectors];
 #pragma GCC unroll 8
       for (int v = 0; v < kVectors; ++v)
-        weights[v] = Load(filter + v * kLanes<A>);
+        weights[v] = LoadWords(filter + v * kLanes<A>);
       filter += kVectors * kLanes<A>;
 #pragma GCC unroll 16
       for (int r = 0; r < kRows; ++r) {
-        const A value = row[r][d];
+        const auto value = ForAllLanes(row[r] + d);
 #pragma GCC unroll 8
-        for (int v = 0; v < kVectors; ++v) sums[r][v] += value * weights[v];
+        for (int v = 0; v < kVectors; ++v) {
+          sums[r][v] = MultiplyAdd(value, weights[v], sums[r][v]);
+        }
       }
     }
   }
@@ -148,6 +156,20 @@ CT_NOINLINE void MultiplyRows(const RowsOfTaps<A>& from,
       }
     }
   }
+#ifdef CT_BFLOAT16_PAIRS
+  if constexpr (std::is_same_v<W, BFloat16Pair>) {
+    if (to.rounded != nullptr) {
+      bool nan = false;
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r) {
+        nan |= StoreRounded<kVectors>(sums[r], to.stream,
+                                      to.rounded[r] + to.offset);
+      }
+      if (nan) *to.found_nan = true;
+      return;
+    }
+  }
+#endif
   if (to.stream) {
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
@@ -206,12 +228,13 @@ CT_NOINLINE void MultiplyWindow(const A* const* filter, int64_t depth,
 // tile[r][c] (+)= sum over p < positions of left[p * left_step + r] *
 // right[at[p] + c], c < kVectors vectors; rows of the tile are tile_stride
 // apart. On the way it fetches what lies at ahead + ahead_at[p].
-template <typename A, int kRows, int kVectors>
-CT_NOINLINE void MultiplyPositions(const A* left, int64_t left_step,
-                                   const A* right, const int64_t* at,
-                                   int64_t positions, const A* ahead,
+template <typename W, int kRows, int kVectors>
+CT_NOINLINE void MultiplyPositions(const W* left, int64_t left_step,
+                                   const W* right, const int64_t* at,
+                                   int64_t positions, const W* ahead,
                                    const int64_t* ahead_at, bool accumulate,
-                                   A* tile, int64_t tile_stride) {
+                                   SumOf<W>* tile, int64_t tile_stride) {
+  using A = SumOf<W>;
   Vec<A> sums[kRows][kVectors];
   // What is added to at the end has arrived by then.
   for (int r = 0; r < kRows; ++r) {
@@ -221,16 +244,20 @@ CT_NOINLINE void MultiplyPositions(const A* left, int64_t left_step,
     }
   }
   for (int64_t p = 0; p < positions; ++p) {
-    const A* column = right + at[p];
+    const W* column = right + at[p];
     __builtin_prefetch(ahead + ahead_at[p], 0, 2);
     Vec<A> values[kVectors];
 #pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v) values[v] = Load(column + v * kLanes<A>);
+    for (int v = 0; v < kVectors; ++v) {
+      values[v] = LoadWords(column + v * kLanes<A>);
+    }
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
-      const A value = left[r];
+      const auto value = ForAllLanes(left + r);
 #pragma GCC unroll 8
-      for (int v = 0; v < kVectors; ++v) sums[r][v] += value * values[v];
+      for (int v = 0; v < kVectors; ++v) {
+        sums[r][v] = MultiplyAdd(value, values[v], sums[r][v]);
+      }
     }
     left += left_step;
   }

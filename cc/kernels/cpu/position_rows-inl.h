@@ -1,5 +1,7 @@
 // The operands of the filter gradient for a chunk of positions: which of them a
-// tap maps into the output, and copies of both operands side by side.
+// tap maps into the output, and copies of both operands side by side. Slots of
+// a copy hold words: a position, or two neighbours of a line where the target
+// multiplies pairs (pairs-inl.h).
 #ifndef CONV_TRANSPOSE_ND_KERNELS_CPU_POSITION_ROWS_INL_H_
 #define CONV_TRANSPOSE_ND_KERNELS_CPU_POSITION_ROWS_INL_H_
 
@@ -15,6 +17,7 @@ template <typename T>
 class PositionRows {
  public:
   using A = Compute<T>;
+  using W = Word<T>;
 
   explicit PositionRows(const FilterGradCall<T>& call)
       : call_(call),
@@ -24,7 +27,7 @@ class PositionRows {
         input_(InputStrides(call.plan.geometry)),
         output_(OutputStrides(call.plan.geometry)),
         width_(blocks_.vectors * kLanes<A>),
-        panel_step_(blocks_.chunk * width_ + kLanes<A>),
+        panel_step_(blocks_.slots * width_ + kLanes<A>),
         step_(geometry_.axis[inner_].stride * output_.axis[inner_]),
         merges_(blocks_.all_taps && output_.channel == 1 &&
                 output_.axis[inner_] == geometry_.group_out_channels() &&
@@ -41,25 +44,26 @@ class PositionRows {
     pieces_ = reinterpret_cast<PositionPiece*>(
         take(blocks_.chunk * sizeof(PositionPiece)));
     runs_ = reinterpret_cast<TapRun*>(take(blocks_.runs * sizeof(TapRun)));
-    x_at_ = reinterpret_cast<int64_t*>(take(blocks_.chunk * 32));
-    ahead_at_ = x_at_ + 3 * blocks_.chunk;
-    at_ = x_at_ + blocks_.chunk;
-    dy_at_ = at_ + blocks_.chunk;
-    left_ = reinterpret_cast<A*>(
-        take(blocks_.row_block / kTileRows * blocks_.left_step * sizeof(A)));
-    right_ = reinterpret_cast<A*>(p);
+    const int64_t slots = std::max(blocks_.slots, blocks_.chunk);
+    x_at_ = reinterpret_cast<int64_t*>(take(slots * 32));
+    ahead_at_ = x_at_ + 3 * slots;
+    at_ = x_at_ + slots;
+    dy_at_ = at_ + slots;
+    left_ = reinterpret_cast<W*>(
+        take(blocks_.row_block / kTileRows * blocks_.left_step * sizeof(W)));
+    right_ = reinterpret_cast<W*>(p);
   }
 
   // Rows from `row` on, which begins a register tile: kTileRows of each
   // position, side by side.
-  const A* left(int64_t row) const {
+  const W* left(int64_t row) const {
     return left_ + row / kTileRows * blocks_.left_step;
   }
   // Where the columns of each position of the chunk, as far as the block of
   // rows takes it, begin: after Columns(c).
   const int64_t* at() const { return at_; }
   const int64_t* output_at() const { return dy_at_; }
-  const A* Columns(int64_t column) const {
+  const W* Columns(int64_t column) const {
     if (!blocks_.copy_right) return in_place_ + column;
     return right_ + (column - first_column_) / width_ * panel_step_;
   }
@@ -93,10 +97,11 @@ class PositionRows {
       }
       piece.x += line * input_.batch;
       piece.dy += line * output_.batch;
-      slot += piece.count;
+      slot += Words(piece.count);
       begin += piece.count;
     }
-    count_ = pieces_[piece_count_ - 1].slot + pieces_[piece_count_ - 1].count;
+    const PositionPiece& last = pieces_[piece_count_ - 1];
+    count_ = last.slot + Words(last.count);
     ReachTaps();
   }
 
@@ -134,20 +139,24 @@ class PositionRows {
     first_column_ = column;
     const int64_t channel = group * geometry_.group_in_channels();
     if (!blocks_.copy_right) {
-      in_place_ = reinterpret_cast<const A*>(call_.input) + channel;
+      in_place_ = reinterpret_cast<const W*>(call_.input) + channel;
     }
     for (int64_t n = 0; n < piece_count_; ++n) {
       const PositionPiece& piece = pieces_[n];
       int64_t x = piece.x + (channel + column) * input_.channel;
-      int64_t slot = piece.slot;
-      for (int64_t i = 0; i < piece.count; ++i, ++slot) {
-        if (blocks_.copy_right) {
-          x_at_[slot] = slot * width_;
-          CopyColumns(x, columns, right_ + slot * width_);
-        } else {
-          x_at_[slot] = piece.x + i * input_.axis[inner_];
+      if constexpr (kInPairs<T>) {
+        CopyPairsOfColumns(piece, x, columns);
+      } else {
+        int64_t slot = piece.slot;
+        for (int64_t i = 0; i < piece.count; ++i, ++slot) {
+          if (blocks_.copy_right) {
+            x_at_[slot] = slot * width_;
+            CopyColumns(x, columns, right_ + slot * width_);
+          } else {
+            x_at_[slot] = piece.x + i * input_.axis[inner_];
+          }
+          x += input_.axis[inner_];
         }
-        x += input_.axis[inner_];
       }
     }
   }
@@ -176,9 +185,13 @@ class PositionRows {
       const int64_t begin = std::max(piece.inner, run.low[inner_]);
       const int64_t end = std::min(piece.inner + piece.count, run.high[inner_]);
       if (begin >= end) continue;
-      const int64_t* x_at = x_at_ + piece.slot - piece.inner;
-      std::copy(x_at + begin, x_at + end, at_ + filled);
-      if (copy) {
+      const int64_t first_word = (begin - piece.inner) / kWord<T>;
+      const int64_t last_word = Words(end - piece.inner);
+      const int64_t* x_at = x_at_ + piece.slot;
+      std::copy(x_at + first_word, x_at + last_word, at_ + filled);
+      if constexpr (kInPairs<T>) {
+        CopyPairsOfRows(piece, begin, end, filled);
+      } else if (copy) {
         CopyInside(piece, begin, end, filled);
       } else {
         int64_t dy = piece.dy + runs_[0].dy + (begin - piece.inner) * step_;
@@ -186,7 +199,7 @@ class PositionRows {
           dy_at_[filled + i - begin] = dy;
         }
       }
-      filled += end - begin;
+      filled += last_word - first_word;
     }
     return filled;
   }
@@ -194,63 +207,85 @@ class PositionRows {
   // The block of rows [first, first + rows) over all taps, for all positions of
   // the chunk; zeros where a tap leaves the output. Returns their number.
   int64_t TakeAllTaps(int64_t first, int64_t rows) {
-    MakeRuns(first, rows);
-    std::copy_n(x_at_, count_, at_);
-    int64_t low = 0, high = geometry_.axis[inner_].input;
-    for (int64_t r = 0; r < run_count_; ++r) {
-      low = std::max(low, runs_[r].low[inner_]);
-      high = std::min(high, runs_[r].high[inner_]);
-    }
-    for (int64_t n = 0; n < piece_count_; ++n) {
-      const PositionPiece& piece = pieces_[n];
-      const int64_t end = piece.inner + piece.count;
-      const int64_t from = std::clamp(low, piece.inner, end);
-      const int64_t to = std::clamp(high, from, end);
-      for (int64_t i = piece.inner; i < from; ++i) CopyAtBorder(piece, i);
-      CopyInside(piece, from, to, piece.slot + from - piece.inner);
-      for (int64_t i = to; i < end; ++i) CopyAtBorder(piece, i);
+    if constexpr (!kInPairs<T>) {  // the plan widens what takes all taps
+      MakeRuns(first, rows);
+      std::copy_n(x_at_, count_, at_);
+      int64_t low = 0, high = geometry_.axis[inner_].input;
+      for (int64_t r = 0; r < run_count_; ++r) {
+        low = std::max(low, runs_[r].low[inner_]);
+        high = std::min(high, runs_[r].high[inner_]);
+      }
+      for (int64_t n = 0; n < piece_count_; ++n) {
+        const PositionPiece& piece = pieces_[n];
+        const int64_t end = piece.inner + piece.count;
+        const int64_t from = std::clamp(low, piece.inner, end);
+        const int64_t to = std::clamp(high, from, end);
+        for (int64_t i = piece.inner; i < from; ++i) CopyAtBorder(piece, i);
+        CopyInside(piece, from, to, piece.slot + from - piece.inner);
+        for (int64_t i = to; i < end; ++i) CopyAtBorder(piece, i);
+      }
     }
     return count_;
   }
 
-  // Cache lines that are needed next: at line * kLineElements + at[p].
+  static constexpr int64_t kLineElements = 64 / sizeof(W);
+  // Cache lines that are needed next: at line * step + at[p].
   struct Ahead {
-    const A* base;
+    const W* base;
     const int64_t* at;
     int64_t lines;
+    int64_t step = kLineElements;
   };
-  static constexpr int64_t kLineElements = 64 / sizeof(A);
 
   // Those of the block of rows [first, first + rows), which begins in `tap`.
   Ahead AheadOfRows(int64_t tap, int64_t group, int64_t first, int64_t rows) {
-    if (!kNative<T> || output_.channel != 1) return {right_, at_, 0};
+    if (!kReadsAhead || output_.channel != 1) return {right_, at_, 0};
     TapRun run;
     SetTap(tap, &run);
     run.dy += group * geometry_.group_out_channels() + first;
     for (int64_t n = 0; n < piece_count_; ++n) {
       const PositionPiece& piece = pieces_[n];
       int64_t dy = piece.dy + run.dy;
-      for (int64_t i = 0; i < piece.count; ++i, dy += step_) {
-        ahead_at_[piece.slot + i] = std::clamp<int64_t>(dy, 0, output_end_ - 1);
+      for (int64_t i = 0; i < piece.count; i += kWord<T>) {
+        ahead_at_[piece.slot + i / kWord<T>] =
+            std::clamp<int64_t>(dy + i * step_, 0, output_end_ - 1) / kWord<T>;
       }
     }
-    return {reinterpret_cast<const A*>(call_.output_grad), ahead_at_,
-            (rows + kLineElements - 1) / kLineElements};
+    // From the first position of a word to the end of the last.
+    const int64_t elements = rows + (kWord<T> - 1) * step_;
+    return {reinterpret_cast<const W*>(call_.output_grad), ahead_at_,
+            LinesOf(elements)};
   }
 
   // Those of the input from position `begin` on.
   Ahead AheadOfInput(int64_t begin, int64_t end) {
-    if (!kNative<T> || input_.channel != 1 || begin >= end) {
+    if (!kReadsAhead || input_.channel != 1 || begin >= end) {
       return {right_, at_, 0};
     }
-    for (int64_t p = 0; p < blocks_.chunk; ++p) {
-      ahead_at_[p] = std::min(begin + p, end - 1) * geometry_.in_channels;
-    }
-    return {reinterpret_cast<const A*>(call_.input), ahead_at_,
-            (geometry_.in_channels + kLineElements - 1) / kLineElements};
+    // In the order of memory, whatever its positions: that is how fast it is.
+    for (int64_t p = 0; p < blocks_.slots; ++p)
+      ahead_at_[p] = p * kLineElements;
+    const int64_t step = blocks_.slots * kLineElements;
+    const int64_t elements =
+        std::min(end - begin, blocks_.chunk) * geometry_.in_channels / kWord<T>;
+    return {reinterpret_cast<const W*>(call_.input) +
+                begin * geometry_.in_channels / kWord<T>,
+            ahead_at_, (elements + step - 1) / step, step};
   }
 
  private:
+  // Operands lie in words; else fetching them does not pay.
+  static constexpr bool kReadsAhead = kNative<T> || kInPairs<T>;
+
+  static int64_t LinesOf(int64_t elements) {
+    constexpr int64_t kElements = kLineElements * kWord<T>;
+    return (elements + kElements - 1) / kElements;
+  }
+
+  static int64_t Words(int64_t positions) {
+    return (positions + kWord<T> - 1) / kWord<T>;
+  }
+
   // Along each axis, the taps that map some position of the chunk into the
   // output, as far as that axis goes.
   void ReachTaps() {
@@ -380,9 +415,52 @@ class PositionRows {
     return true;
   }
 
-  A* RowsOf(const TapRun& run, int64_t slot) const {
+  W* RowsOf(const TapRun& run, int64_t slot) const {
     return left_ + run.row / kTileRows * blocks_.left_step + slot * kTileRows +
            run.row % kTileRows;
+  }
+
+  // The columns of a piece, from x on in the input.
+  void CopyPairsOfColumns(const PositionPiece& piece, int64_t x,
+                          int64_t columns) {
+#ifdef CT_BFLOAT16_PAIRS
+    const int64_t step = input_.axis[inner_];
+    for (int64_t i = 0; i < piece.count; i += 2, x += 2 * step) {
+      const int64_t slot = piece.slot + i / 2;
+      x_at_[slot] = slot * width_;
+      const T* first = call_.input + x;
+      W* to = right_ + slot * width_;
+      for (int64_t c = 0; c < columns; c += width_, to += panel_step_) {
+        const T* at = first + c * input_.channel;
+        PairRows(at, i + 1 < piece.count ? at + step : nullptr, input_.channel,
+                 columns - c, width_, to);
+      }
+    }
+#endif
+  }
+
+  // The rows of the block at positions [begin, end) of a piece, to `slot` on.
+  // Zeros stand for the neighbour that a pair at the end lacks.
+  void CopyPairsOfRows(const PositionPiece& piece, int64_t begin, int64_t end,
+                       int64_t slot) {
+#ifdef CT_BFLOAT16_PAIRS
+    // Position by position: what lies side by side is read once.
+    const T* dy = call_.output_grad + piece.dy + runs_[0].dy;
+    const int64_t step = kTileRows * output_.channel;
+    int64_t i = (begin - piece.inner) / 2 * 2;
+    for (; i < end - piece.inner; i += 2, ++slot) {
+      const T* first = i + piece.inner < begin ? nullptr : dy + i * step_;
+      const T* second =
+          i + 1 + piece.inner < end ? dy + (i + 1) * step_ : nullptr;
+      W* to = left_ + slot * kTileRows;
+      for (int64_t r = 0; r < run_count_; ++r, to += blocks_.left_step) {
+        PairRows(first, second, output_.channel, runs_[r].length, kTileRows,
+                 to);
+        if (first != nullptr) first += step;
+        if (second != nullptr) second += step;
+      }
+    }
+#endif
   }
 
   // Positions [begin, end) of a piece, where all taps of the innermost axis
@@ -528,15 +606,15 @@ class PositionRows {
   int64_t piece_count_ = 0, run_count_ = 0, count_ = 0, first_column_ = 0;
   bool touched_border_ = false;
   bool line_fits_ = false;  // of the piece, for the runs of one outer tap
-  const A* in_place_ = nullptr;
+  const W* in_place_ = nullptr;
   PositionPiece* pieces_ = nullptr;
   TapRun* runs_ = nullptr;
   int64_t* x_at_ = nullptr;  // columns of all positions
   int64_t* at_ = nullptr;    // of those that the block of rows takes
   int64_t* dy_at_ = nullptr;
   int64_t* ahead_at_ = nullptr;
-  A* left_ = nullptr;
-  A* right_ = nullptr;
+  W* left_ = nullptr;
+  W* right_ = nullptr;
 };
 
 #endif  // CONV_TRANSPOSE_ND_KERNELS_CPU_POSITION_ROWS_INL_H_

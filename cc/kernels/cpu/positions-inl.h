@@ -14,6 +14,7 @@ template <typename T>
 class Positions {
  public:
   using A = Compute<T>;
+  using W = Word<T>;
 
   Positions(const FilterGradCall<T>& call, A* partial, char* scratch,
             std::atomic<bool>* found_nan)
@@ -59,7 +60,7 @@ class Positions {
         RunColumns(c, std::min(columns_, c + blocks_.column_block));
       }
     }
-    if (blocks_.all_taps) FindNaN();
+    if (blocks_.all_taps || kInPairs<T>) FindNaN();
   }
 
   // Adds the partial sums of result elements [begin, end) in order and stores
@@ -149,7 +150,7 @@ class Positions {
       SetAhead(index);
       A* sums = SumsOf(tile);
       for (int64_t c = begin; c < end; c += width_) {
-        const A* right = chunk_.Columns(c);
+        const W* right = chunk_.Columns(c);
         for (int64_t r = 0; r < tile.rows; r += blocks_.rows) {
           const int64_t rows = std::min<int64_t>(tile.rows - r, blocks_.rows);
           MultiplyTile(positions, r, rows, right, std::min(width_, end - c),
@@ -174,11 +175,11 @@ class Positions {
   }
 
   void MultiplyTile(int64_t positions, int64_t row, int64_t rows,
-                    const A* right, int64_t columns, A* sums) {
+                    const W* right, int64_t columns, A* sums) {
     int tile_rows = blocks_.rows;
     while (SmallerTile(tile_rows) >= rows) tile_rows = SmallerTile(tile_rows);
     const int vectors = columns <= kLanes<A> ? 1 : blocks_.vectors;
-    const A* left = chunk_.left(row);
+    const W* left = chunk_.left(row);
     if (columns == vectors * kLanes<A> && rows == tile_rows) {
       return Multiply(tile_rows, vectors, left, right, positions, accumulate_,
                       sums, geometry_.in_channels);
@@ -198,16 +199,14 @@ class Positions {
     }
   }
 
-  void Multiply(int tile_rows, int tile_vectors, const A* left, const A* right,
+  void Multiply(int tile_rows, int tile_vectors, const W* left, const W* right,
                 int64_t positions, bool accumulate, A* tile,
                 int64_t tile_stride) {
     const bool more = ahead_line_ < ahead_.lines;
-    const A* ahead =
-        more ? ahead_.base + ahead_line_++ * PositionRows<T>::kLineElements
-             : right;
+    const W* ahead = more ? ahead_.base + ahead_line_++ * ahead_.step : right;
     const int64_t* ahead_at = more ? ahead_.at : chunk_.at();
     WithTile(tile_rows, tile_vectors, [&](auto rows, auto vectors) {
-      MultiplyPositions<A, rows(), vectors()>(
+      MultiplyPositions<W, rows(), vectors()>(
           left, blocks_.rows, right, chunk_.at(), positions, ahead, ahead_at,
           accumulate, tile, tile_stride);
     });
@@ -256,12 +255,17 @@ class Positions {
     }
   }
 
-  // Zeros beyond the border may have met an infinity or NaN.
+  // Zeros beyond the border, or beside a position that has no neighbour in its
+  // pair, may have met an infinity or NaN; or an infinity a number that pairs
+  // flush to zero.
   void FindNaN() {
     for (int64_t index = first_tile_; index < last_tile_; ++index) {
       const Tile tile = TileOf(index);
-      if (AnyNaN(SumsOf(tile), tile.rows * geometry_.in_channels)) {
-        found_nan_->store(true);
+      const A* sums = SumsOf(tile);
+      for (int64_t r = 0; r < tile.rows; ++r) {
+        if (AnyNaN(sums + r * geometry_.in_channels, columns_)) {
+          found_nan_->store(true);
+        }
       }
     }
   }
@@ -289,8 +293,8 @@ class Positions {
   A* channels_ = nullptr;
 };
 
-// False where zeros beyond the border may have met an infinity or NaN: the call
-// has to be run again, exactly.
+// False where zeros may have met an infinity or NaN (FindNaN): the call has to
+// be run again, exactly.
 template <typename T>
 bool RunPositions(const FilterGradCall<T>& call, char* shared, char* scratch,
                   const ParallelFor& parallel_for) {

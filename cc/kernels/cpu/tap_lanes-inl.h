@@ -82,6 +82,13 @@ class TapLanes {
   };
   static_assert(sizeof(Segment) == TapLanesBlocks::kSegmentBytes);
 
+  // Products of an outer tap, transposed, and the sums of the line that it
+  // leads to.
+  struct Visit {
+    const A* products;
+    A* sums;
+  };
+
   int64_t PanelWidth(int64_t panel) const {
     const int64_t left =
         gather_.filter_taps * blocks_.columns - panel * panel_columns_;
@@ -100,7 +107,7 @@ class TapLanes {
     A* lines = reinterpret_cast<A*>(p);
     p += RoundUp64((blocks_.lines * blocks_.line + kLanes<A>)*sizeof(A));
     products_ = reinterpret_cast<A*>(p);
-    p += RoundUp64((blocks_.row_block * blocks_.panel_block * panel_columns_ +
+    p += RoundUp64((blocks_.row_step * blocks_.panel_block * panel_columns_ +
                     kLanes<A>)*sizeof(A));
     transposed_ = reinterpret_cast<A*>(p);
     p += RoundUp64(blocks_.transposed_elements * sizeof(A));
@@ -110,6 +117,8 @@ class TapLanes {
     p += RoundUp64(2 * (blocks_.row_block + 16) * 8);
     segments_ = reinterpret_cast<Segment*>(p);
     p += RoundUp64(blocks_.row_block * sizeof(Segment));
+    visits_ = reinterpret_cast<Visit*>(p);
+    p += RoundUp64(blocks_.outer_taps * sizeof(Visit));
     needed_ = reinterpret_cast<bool*>(p);
     p += RoundUp64(blocks_.panels);
     converted_ = reinterpret_cast<A*>(p);
@@ -163,7 +172,7 @@ class TapLanes {
       if (!MultiplyPanels(panel, end)) continue;
       if (blocks_.transposed) {
         TransposeProducts(panel, end);
-        AddTransposed(panel, end);
+        AddTransposed();
       } else {
         AddRuns(panel, end);
       }
@@ -203,8 +212,8 @@ class TapLanes {
 
   // Calls visit(outer_tap, line) for the outer taps that lead from the segment
   // to a line of the unit, in ascending order.
-  template <typename Visit>
-  void VisitTaps(const Segment& segment, const Visit& visit) const {
+  template <typename Visitor>
+  void VisitTaps(const Segment& segment, const Visitor& visit) const {
     std::array<int64_t, kMaxRank> k = segment.first;
     while (true) {
       int64_t tap = 0;
@@ -294,36 +303,75 @@ class TapLanes {
       for (int64_t c = 0; c < columns; c += kLanes<A>) {
         if (!needed_[panel + c / panel_columns_]) continue;
         TransposeSquare(products_ + r * row_step + c, row_step,
-                        transposed_ + c * blocks_.row_block + r,
-                        blocks_.row_block);
+                        transposed_ + c * blocks_.row_step + r,
+                        blocks_.row_step);
       }
     }
   }
 
-  // Adds the transposed columns of the panels [panel, end): inner taps vary
-  // slowest, so that sums are seldom read soon after they were written.
-  void AddTransposed(int64_t panel, int64_t end) {
-    const int64_t first = panel * panel_columns_;
-    const int64_t last = EndColumn(end);
-    const AxisGeometry& axis = geometry_.axis[inner_];
+  // Adds the transposed columns: to each row of sums those of all inner taps
+  // that lead there, so that it is visited once.
+  void AddTransposed() {
     for (int64_t s = 0; s < segments_taken_; ++s) {
       const Segment& segment = segments_[s];
-      const RunAdder<A> adder(segment.count);
-      for (int64_t k = 0; k < axis.filter; ++k) {
-        const int64_t position = segment.x * axis.stride + k * axis.dilation -
-                                 lines_.first_position();
-        A* sums = lines_.sums() +
-                  position % axis.stride * blocks_.columns * blocks_.phase +
-                  position / axis.stride;
-        VisitTaps(segment, [&](int64_t tap, int64_t line) {
-          const int64_t q = tap * line_columns_ + k * blocks_.columns;
-          for (int64_t c = std::max<int64_t>(0, first - q);
-               c < std::min(blocks_.columns, last - q); ++c) {
-            adder.AddOne(
-                transposed_ + (q + c - first) * blocks_.row_block + segment.row,
-                sums + line * blocks_.line + c * blocks_.phase);
+      int64_t visits = 0;
+      VisitTaps(segment, [&](int64_t tap, int64_t line) {
+        visits_[visits++] = {
+            transposed_ + tap * line_columns_ * blocks_.row_step + segment.row,
+            lines_.sums() + line * blocks_.line};
+      });
+      int64_t residue = 0;
+      for (const std::vector<ShiftedTap>& taps : blocks_.residues) {
+        const int64_t count = taps.size();
+        for (int64_t t = 0; t < count; t += 3) {
+          const ShiftedTap* first = taps.data() + t;
+          if (count - t == 1) AddShifted<1>(segment, first, visits, residue);
+          if (count - t == 2) AddShifted<2>(segment, first, visits, residue);
+          if (count - t >= 3) AddShifted<3>(segment, first, visits, residue);
+        }
+        residue += blocks_.columns * blocks_.phase;
+      }
+    }
+  }
+
+  // The sums from `residue` on of each line that is visited, in whole vectors
+  // on their boundaries: no load meets a part of a store just before it.
+  template <int kTaps>
+  void AddShifted(const Segment& segment, const ShiftedTap* taps,
+                  int64_t visits, int64_t residue) {
+    constexpr int64_t kCount = kLanes<A>;
+    const int64_t start =
+        segment.x - lines_.first_position() / geometry_.axis[inner_].stride;
+    const int64_t first = start + taps[0].shift;
+    const int64_t last = start + taps[kTaps - 1].shift;
+    const int64_t column_step = blocks_.columns * blocks_.row_step;
+    for (int64_t j = first / kCount * kCount; j < last + segment.count;
+         j += kCount) {
+      typename RowMask<A>::Mask mask[kTaps];
+      int64_t from[kTaps];
+      for (int t = 0; t < kTaps; ++t) {
+        const int64_t i = j - start - taps[t].shift;
+        mask[t] = row_mask_.At(i, segment.count);
+        // Where no lane is let through, what is read does not matter.
+        from[t] = taps[t].filter_index * column_step +
+                  std::clamp<int64_t>(i, 1 - kCount, segment.count - 1);
+      }
+      for (int64_t v = 0; v < visits; ++v) {
+        A* sums = visits_[v].sums + residue + j;
+        const A* products = visits_[v].products;
+        for (int64_t c = 0; c < blocks_.columns; ++c) {
+          Vec<A> sum = Load(sums);
+#pragma GCC unroll 4
+          for (int t = 0; t < kTaps; ++t) {
+            sum += reinterpret_cast<Vec<A>>(
+                reinterpret_cast<typename RowMask<A>::Mask>(
+                    Load(products + from[t])) &
+                mask[t]);
           }
-        });
+          Store(sums, sum);
+          sums += blocks_.phase;
+          products += blocks_.row_step;
+        }
       }
     }
   }
@@ -377,12 +425,14 @@ class TapLanes {
 
   // The unit at hand.
   ResultLines<T> lines_;
+  RowMask<A> row_mask_;
   int64_t rows_taken_ = 0, segments_taken_ = 0;
   A* products_ = nullptr;
   A* transposed_ = nullptr;
   const A** rows_ = nullptr;
   A** sums_ = nullptr;
   Segment* segments_ = nullptr;
+  Visit* visits_ = nullptr;
   bool* needed_ = nullptr;
   A* converted_ = nullptr;
 };

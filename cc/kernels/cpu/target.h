@@ -20,6 +20,9 @@ struct TargetKernels {
 };
 
 // Null where the library was compiled for another processor family.
+namespace avx512_bf16 {
+const TargetKernels* Kernels();
+}
 namespace avx512 {
 const TargetKernels* Kernels();
 }

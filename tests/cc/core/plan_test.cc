@@ -18,8 +18,10 @@ using testing::Random;
 using testing::Request;
 using testing::SimpleRequest;
 
-constexpr TargetInfo kTargets[] = {
-    {"baseline", 16, 16}, {"avx2", 32, 16}, {"avx512", 64, 32}};
+constexpr TargetInfo kTargets[] = {{"baseline", 16, 16},
+                                   {"avx2", 32, 16},
+                                   {"avx512", 64, 32},
+                                   {"avx512_bf16", 64, 32, 2}};
 constexpr DType kDTypes[] = {DType::kHalf, DType::kBFloat16, DType::kFloat,
                              DType::kDouble, DType::kInt32};
 

@@ -41,6 +41,9 @@ double AccumulatorTiny(DType dtype) {
   return dtype == DType::kDouble ? 0x1p-1074 : 0x1p-150;
 }
 
+constexpr double kSmallestNormal = 0x1p-126;  // of float32 and bfloat16
+constexpr double kMostSlope = 1.13;           // of any activation: gelu's
+
 // Products that an element of the result sums, at most.
 double Terms(Operation operation, const ConvTransposeGeometry& geometry) {
   const double filter = static_cast<double>(NumElements(geometry.FilterDims()));
@@ -112,6 +115,50 @@ std::vector<double> Absolute(std::vector<double> values) {
   return values;
 }
 
+// The absolute values below the smallest normal number; zero for all others.
+std::vector<double> Subnormal(const std::vector<double>& values) {
+  std::vector<double> small = Absolute(values);
+  for (double& value : small) {
+    if (!(value < kSmallestNormal)) value = 0;
+  }
+  return small;
+}
+
+bool FlushesToZero(const Plan& plan) {
+  return plan.dtype == DType::kBFloat16 && plan.target.bfloat16_products == 2 &&
+         (plan.family == KernelFamily::kChannelLanes || plan.positions.pairs);
+}
+
+void AddFlushed(const Plan& plan, const Values& values,
+                std::vector<double>* tolerance) {
+  const Values absolute{Absolute(values.input), Absolute(values.filter),
+                        Absolute(values.output_grad),
+                        std::vector<double>(values.bias.size(), 0.0)};
+  // One operand, and the other: all but one of three are input or output_grad.
+  const bool filter_grad = plan.operation == Operation::kFilterGrad;
+  Values one = absolute, other = absolute;
+  if (filter_grad) {
+    one.output_grad = Subnormal(values.output_grad);
+  } else {
+    one.filter = Subnormal(values.filter);
+    other.output_grad = Subnormal(values.output_grad);
+  }
+  other.input = Subnormal(values.input);
+  ConvTransposeGeometry linear = plan.geometry;
+  linear.activation = Activation::kNone;
+  const auto sum_of = [&](const Values& operands) {
+    return Reference<double>(plan.operation, linear, operands);
+  };
+  const std::vector<double> first = sum_of(one), second = sum_of(other);
+  const double sums = Terms(plan.operation, plan.geometry) + 2;
+  for (size_t i = 0; i < tolerance->size(); ++i) {
+    const double more =
+        kMostSlope * (first[i] + second[i] + sums * kSmallestNormal);
+    // Not a number beside an infinity, which the tolerance is then, too.
+    if (!std::isnan(more)) (*tolerance)[i] += more;
+  }
+}
+
 }  // namespace
 
 const char* DTypeName(DType dtype) {
@@ -170,6 +217,7 @@ std::vector<double> Tolerance(const Plan& plan, const Values& values,
                               const std::vector<double>& expected) {
   std::vector<double> tolerance =
       Tolerance(plan.operation, plan.dtype, plan.geometry, values, expected);
+  if (FlushesToZero(plan)) AddFlushed(plan, values, &tolerance);
   if (plan.family != KernelFamily::kWinograd) return tolerance;
   const WinogradError error = ErrorOf(plan);
   const bool forward = plan.operation == Operation::kConvTranspose;

@@ -51,7 +51,10 @@ std::vector<double> Tolerance(Operation operation, DType dtype,
                               const std::vector<double>& expected);
 
 // The same for `plan`: its family may sum other products than those of the
-// definition (winograd_error.h).
+// definition (winograd_error.h), or flush to zero what is below the smallest
+// normal number, as the instruction for pairs of bfloat16 does. Then a product
+// with such an operand is missing, and each addition, the bias and the rounding
+// of the result lose at most that number; the activation multiplies it all.
 std::vector<double> Tolerance(const Plan& plan, const Values& values,
                               const std::vector<double>& expected);
 

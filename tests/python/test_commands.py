@@ -62,6 +62,7 @@ NOT_RUN = {
     r"(CONV_TRANSPOSE_ND_LARGE=1 )?pytest .*": "needs 24 GB of memory, or is a part of make test",
     r"ctest --test-dir build/make .*": "a part of make test",
     r"options='.*|cmake .*ASAN=ON.*|cmake --build build/asan .*": "a job of the workflow",
+    r"valgrind .*": "needs Valgrind, and minutes",
     r"""arm=['"].*|cmake .*\barm\b.*""": "needs Debian's cross compiler and emulator, and minutes",
     r"pip install (--no-build-isolation )?\.": "what make does in .venv before it tests",
     r'pip install "tensorflow>=.*': "what make does in .venv before it builds",

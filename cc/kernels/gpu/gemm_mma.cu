@@ -240,6 +240,7 @@ class MmaGemm {
         Fetch(loader, shared + next * kStageBytes);
       }
       CommitCopies();
+      __syncwarp();  // taps are looked up lane by lane
       MultiplyBlock(shared + now * kStageBytes, sum);
       now = now + 1 == kStages ? 0 : now + 1;
       next = next + 1 == kStages ? 0 : next + 1;

@@ -88,6 +88,26 @@ TEST(ProgramTest, PicksTheKernel) {
             0u);
 }
 
+// A filter gradient of few channels is a GEMM where its tiles are not too empty
+// for how fast they are multiplied.
+TEST(ProgramTest, FilterGradientsOfFewChannels) {
+  DeviceInfo device;
+  device.multiprocessors = 108;
+  device.shared_bytes_per_block = 163 << 10;
+  const auto is_gemm = [&](int64_t in, int64_t out, DType dtype) {
+    const Operation operation = Operation::kFilterGrad;
+    const ConvTransposeGeometry geometry =
+        Geometry({16, 32, 32, in}, {4, 4, out, in}, 2, operation);
+    return MakeProgram(operation, geometry, dtype, device, false)
+               .reason.rfind("gemm:", 0) == 0;
+  };
+  EXPECT_TRUE(is_gemm(128, 3, DType::kBFloat16));
+  EXPECT_TRUE(is_gemm(3, 64, DType::kHalf));
+  EXPECT_FALSE(is_gemm(64, 1, DType::kBFloat16));
+  EXPECT_FALSE(is_gemm(128, 3, DType::kFloat));
+  EXPECT_TRUE(is_gemm(16, 16, DType::kFloat));
+}
+
 // Few rows and deep channels are summed in ranges, whose sums a second launch
 // adds; rows that fill the device, and sums too short to be worth it, are not.
 TEST(ProgramTest, RangesOfDepth) {

@@ -35,9 +35,11 @@ bool GemmPays(Operation operation, const ConvTransposeGeometry& geometry,
               bool tensor_cores) {
   const int64_t in = geometry.group_in_channels();
   const int64_t out = geometry.group_out_channels();
+  int64_t taps = 1;
+  for (int a = 0; a < geometry.rank; ++a) taps *= geometry.axis[a].filter;
   switch (operation) {
     case Operation::kInputGrad:
-      return in >= kMinGemmChannels && out >= kMinGemmDepth;
+      return in >= kMinGemmChannels && taps * out >= kMinGemmDepth;
     case Operation::kFilterGrad:
       return FilterGradPays(in, out, tensor_cores);
     default:

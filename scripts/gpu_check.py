@@ -754,6 +754,9 @@ def sanitize(command: str, arguments: list[str], until: float) -> dict[str, int]
         except subprocess.TimeoutExpired:
             print(f"compute-sanitizer {tool}: no time left", flush=True)
             break
+        if "Device not supported" in done.stdout + done.stderr:
+            print("compute-sanitizer does not support this device", flush=True)
+            break
         codes[tool] = done.returncode
         tail = "\n".join((done.stdout + done.stderr).splitlines()[-8:])
         print(f"compute-sanitizer {tool}: exit code {done.returncode}\n{tail}")

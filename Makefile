@@ -122,12 +122,14 @@ $(BIN)/python:
 	  { rm -rf $(VENV); echo "$(PYTHON) has no venv: install it (Debian: python3-venv)"; exit 1; }
 
 $(VENV)/.build-requires: .ci/requirements-build.txt .ci/requirements-cuda.txt | $(BIN)/python
+	@echo "Installing TensorFlow and compilers into $(VENV): a minute or two."
 	$(BIN)/python -m pip install --quiet "$(TENSORFLOW)" $(BUILD_REQUIRES)
 	@touch $@
 
 # The package as a user gets it, not an editable one: what is tested is what is installed. Options in full: pip 23.0,
 # which Debian 12 has, knows no -C.
 $(VENV)/.package: $(VENV)/.build-requires $(SOURCES)
+	@echo "Compiling in $(BUILD): some minutes the first time, without output."
 	$(BIN)/python -m pip install --quiet --no-build-isolation --config-settings build-dir=$(BUILD) \
 	  --config-settings cmake.define.CONV_TRANSPOSE_ND_BUILD_TESTS=OFF \
 	  --config-settings cmake.define.CONV_TRANSPOSE_ND_CUDA=$(CUDA) .

@@ -72,6 +72,7 @@ def measure(
         # What the case took: preparing, comparing, taking turns.
         "wall_seconds": [round(b - a, 2) for a, b in itertools.pairwise(clock)],
         "plan": answers.get(ORACLE, {}).get("plan"),
+        "dispatch_ms": answers.get("op", {}).get("dispatch_ms"),
         "peers": {name: rows[name] for name in peers if name in rows},
     }
 

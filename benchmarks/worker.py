@@ -97,7 +97,7 @@ class Worker:
             self.call = None
             lines = str(error).strip().splitlines() or [""]
             return {"unsupported": f"{type(error).__name__}: {lines[0][:200]}"}
-        facts = {"plan": self.module.plan(self.case)} if hasattr(self.module, "plan") else {}
+        facts = self.module.facts(self.case) if hasattr(self.module, "facts") else {}
         return {
             "ok": True,
             "peak_bytes": max(0, _memory("VmHWM") - before),

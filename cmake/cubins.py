@@ -305,6 +305,10 @@ def check(options: argparse.Namespace) -> None:
         reports, listed = usage(log), kernels(image.read_bytes())
         if sorted(report.kernel for report in reports) != listed:
             raise SystemExit(f"{image}.log does not report the kernels of {image}")
+        # What follows a wgmma then waits for it, and nothing overlaps.
+        if "wgmma" in log and "serialized" in log:
+            print(f"{image.name}: {next(x for x in log.splitlines() if 'serialized' in x)}")
+            failed += 1
         for report in reports:
             may = any(report.kernel.startswith(name) for name in options.may_use_local_memory)
             wrong = report.spill_bytes + report.stack_bytes > 0 and not may
@@ -313,7 +317,7 @@ def check(options: argparse.Namespace) -> None:
                 print(image.name, *report, "SPILLS OR STACK" if wrong else "")
         print(f"{image.name}: {len(reports)} kernels, {image.stat().st_size} bytes")
     if failed:
-        raise SystemExit(f"{failed} kernels use local memory")
+        raise SystemExit(f"{failed} kernels use local memory or wait for each wgmma")
 
 
 def main() -> None:

@@ -11,7 +11,13 @@ groups, formats and paddings; results are poisoned before and guarded beside; th
 the same bits twice; compute-sanitizer runs over small calls where it is installed. Times:
 suite.json, forward and both gradients, captured as CUDA graphs and interleaved with PyTorch's
 (channels_last, cudnn.benchmark), by device events, beside the matrix rate and the copy bandwidth
-measured in the same run. Writes log.txt and figures.json: device, driver, date, command.
+measured in the same run; where wgmma can run, with and without it. Writes log.txt and figures.json:
+device, driver, date, command.
+
+With a library that is there, the whole ends within --budget seconds (450), part by part, each in a
+process of its own that is ended when its time is over: "mma" (checks without wgmma), "wgmma"
+(checks with nothing but it, on 9.0; times leave it out if one fails), "time", "sanitize". Files are
+written as results come, so that a run that is cut off leaves what it had.
 
 Exit code: 0 all checks passed, 1 one failed, 2 a wrong call or a missing package, 3 no CUDA device.
 """
@@ -19,6 +25,7 @@ Exit code: 0 all checks passed, 1 one failed, 2 a wrong call or a missing packag
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import dataclasses
 import datetime
@@ -58,6 +65,10 @@ GUARD = 4096
 # "cpu" with --emulated.
 DEVICE = "cuda"
 POISON = 0xFF  # NaN in every dtype
+# Which kernels 9.0 gets for half and bfloat16: see docs/gpu.md.
+WGMMA = "CONV_TRANSPOSE_ND_WGMMA"
+# By part, of the whole budget.
+SHARES = {"mma": 0.22, "wgmma": 0.16, "time": 0.9, "sanitize": 1.0}
 
 
 class Call(ctypes.Structure):
@@ -181,36 +192,39 @@ class Case:
         return math.prod(self.filter) * channels // self.groups
 
 
-def random_case(source: random.Random, budget: int = 200_000) -> Case:
-    """Any rank, dtype and padding; channels around the sizes of tiles."""
+def random_case(source: random.Random, budget: int = 200_000, wide: bool = False) -> Case:
+    """Any rank, dtype and padding; channels around the sizes of tiles. wide: for wgmma."""
     while True:
         rank = source.choice((1, 1, 2, 2, 2, 3, 3, 4, 5, 6))
         groups = source.choice((1, 1, 1, 2, 3))
         sizes = (1, 2, 3, 4, 7, 8, 16, 21, 32, 33, 64, 72, 128, 136)
+        if wide:
+            sizes = (8, 16, 40, 64, 72, 128, 136, 200, 264)
         in_channels, out_channels = (groups * source.choice(sizes) for _ in range(2))
-        if source.random() < 0.1:  # depthwise
+        if not wide and source.random() < 0.1:  # depthwise
             groups = in_channels = out_channels = source.choice((1, 5, 32, 40))
         lengths = {1: 40, 2: 12, 3: 6}.get(rank, 3)
         axes = [random_axis(source, lengths) for _ in range(rank)]
         operation = source.choice(OPERATIONS)
         case = Case(
             operation,
-            source.choice(tuple(DTYPES)),
+            source.choice(("half", "bfloat16") if wide else tuple(DTYPES)),
             source.choice((1, 1, 2, 5)),
             in_channels,
             out_channels,
             groups,
             *map(tuple, zip(*axes, strict=True)),
-            channels_first=source.random() < 0.3,
+            channels_first=not wide and source.random() < 0.3,
             tf32=source.random() < 0.5,
-            aligned=source.random() < 0.8,
+            aligned=wide or source.random() < 0.8,
         )
         if operation == "conv_transpose":
             case = dataclasses.replace(
                 case, bias=source.random() < 0.5, activation=source.choice(ACTIVATIONS)
             )
         elements = (math.prod(case.dims(name)) for name in ("input", "filter", "output"))
-        if max(elements) <= budget:
+        # Of more taps, the oracle takes seconds each.
+        if max(elements) <= budget and math.prod(case.filter) <= 2048:
             return case
 
 
@@ -365,14 +379,17 @@ def current_stream() -> int:
 
 
 class Program:
-    """A call on the current device, with its workspace."""
+    """A call on the current device, with its workspace. wgmma: 0, 1, always, or as it is."""
 
-    def __init__(self, library: Library, case: Case) -> None:
+    def __init__(self, library: Library, case: Case, wgmma: str = "") -> None:
         import torch
 
         self.library, self.handle = library, ctypes.c_void_p()
         call, stream = case.call(), current_stream()
+        before = os.environ.get(WGMMA, "1")
+        os.environ[WGMMA] = wgmma or before
         library.check(library.create(ctypes.byref(call), stream, ctypes.byref(self.handle)))
+        os.environ[WGMMA] = before
         self.reason = library.reason(self.handle).decode()
         names = (library.kernel(self.handle, i) for i in itertools.count())
         self.kernels = [name.decode() for name in itertools.takewhile(bool, names)]
@@ -488,12 +505,14 @@ def check_large(library: Library) -> tuple[list[str], list[str]]:
 
 
 def suite_cases(pattern: str) -> Iterator[tuple[Any, Case]]:
-    """The workloads of suite.json, by operation and dtype."""
+    """The workloads of suite.json, by dtype and operation: those that matter most come first."""
     from benchmarks.workload import load_suite
 
-    for workload in load_suite(pattern):
+    workloads = list(load_suite(pattern))
+    kinds = (("bfloat16", 0), ("float", 1), ("float", 0), ("half", 0), ("double", 0))
+    for dtype, tf32 in kinds:
         for operation in OPERATIONS:
-            for dtype, tf32 in (("bfloat16", 0), ("half", 0), ("float", 0), ("float", 1)):
+            for workload in workloads:
                 yield (
                     workload,
                     Case(
@@ -647,30 +666,55 @@ def time_case(
         "operation": case.operation,
         "dtype": "tf32" if case.tf32 else DTYPES[case.dtype],
     }
-    with Program(library, case) as program:
+    with contextlib.ExitStack() as stack:
+        programs = variants(library, case, stack)
+        program = programs[""]
         row |= {"reason": program.reason, "kernels": program.kernels}
 
-        def ours() -> None:
-            program.run(first, second, None, result)
+        def ours(which: Program) -> Callable[[], None]:
+            return lambda: which.run(first, second, None, result)
 
-        calls: list[Callable[[], Any]] = [ours]
-        ours()
+        calls: dict[str, Callable[[], Any]] = {"": ours(program)}
+        calls[""]()
         try:
             theirs = torch_call(case, first, second)
-            row["difference"] = difference(case, result, theirs())
-            calls.append(theirs)
+            expected = theirs()
+            row["difference"] = difference(case, result, expected)
+            calls["peer"] = theirs
         except (AttributeError, RuntimeError) as error:
             row["peer_error"] = str(error).splitlines()[0]
-        times = interleaved(calls, seconds)
-    row["seconds"], row["median"] = min(times[0]), statistics.median(times[0])
-    if len(times) > 1:
-        row["peer_seconds"], row["peer_median"] = min(times[1]), statistics.median(times[1])
+        for name, other in programs.items():
+            if name:
+                result.fill_(math.nan)
+                calls[name] = ours(other)
+                calls[name]()
+                if "peer" in calls:
+                    difference(case, result, expected)
+                row[f"{name}_reason"] = other.reason
+        times = dict(zip(calls, interleaved(list(calls.values()), seconds), strict=True))
+    for name, values in times.items():
+        prefix = f"{name}_" if name else ""
+        row[f"{prefix}seconds"] = min(values)
+        row[f"{prefix}median"] = statistics.median(values)
+    if "peer" in times:
         row["ratio"] = row["peer_seconds"] / row["seconds"]
     moved = workload.bytes_min * first.element_size() / 4
     at_best = max(workload.flops / limits[row["dtype"]], moved / limits["copy_bytes"])
     row["bound"] = "math" if workload.flops / limits[row["dtype"]] == at_best else "memory"
     row["share"] = at_best / row["seconds"]
     return row
+
+
+def variants(library: Library, case: Case, stack: contextlib.ExitStack) -> dict[str, Program]:
+    """The program that a call gets, and those that it would get without wgmma, and with it."""
+    programs = {"": stack.enter_context(Program(library, case))}
+    if os.environ.get(WGMMA) == "0":
+        return programs
+    for name, wgmma in (("mma", "0"), ("wgmma", "always")):
+        other = stack.enter_context(Program(library, case, wgmma))
+        if other.kernels != programs[""].kernels:
+            programs[name] = other
+    return programs
 
 
 def difference(case: Case, result: Any, theirs: Any) -> float:
@@ -689,7 +733,7 @@ def difference(case: Case, result: Any, theirs: Any) -> float:
     return part
 
 
-def sanitize(command: str, arguments: list[str]) -> dict[str, int]:
+def sanitize(command: str, arguments: list[str], until: float) -> dict[str, int]:
     """Exit codes of compute-sanitizer's tools on small calls; empty where it is not installed."""
     found = shutil.which(command)
     if not found:
@@ -698,13 +742,18 @@ def sanitize(command: str, arguments: list[str]) -> dict[str, int]:
     codes = {}
     for tool in ("memcheck", "racecheck", "initcheck", "synccheck"):
         # PyTorch's caching allocator would hide what lies beside a tensor.
-        done = subprocess.run(
-            [found, "--tool", tool, "--error-exitcode", "9", *script],
-            env=os.environ | {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                [found, "--tool", tool, "--error-exitcode", "9", *script],
+                env=os.environ | {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"},
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=max(1.0, until - time.monotonic()),
+            )
+        except subprocess.TimeoutExpired:
+            print(f"compute-sanitizer {tool}: no time left", flush=True)
+            break
         codes[tool] = done.returncode
         tail = "\n".join((done.stdout + done.stderr).splitlines()[-8:])
         print(f"compute-sanitizer {tool}: exit code {done.returncode}\n{tail}")
@@ -780,13 +829,22 @@ def about(torch: Any, library: Path) -> dict[str, Any]:
     }
 
 
-def run_checks(library: Library, options: argparse.Namespace) -> dict[str, Any]:
-    """Random cases; a failed one is reported with what repeats it."""
+def run_checks(
+    library: Library, options: argparse.Namespace, save: Callable[[dict[str, Any]], None]
+) -> dict[str, Any]:
+    """Random cases; a failed one is reported with what repeats it. save: what there is so far."""
     ran: Counter[str] = Counter()
-    failures, worst, cases = [], 0.0, 0
-    source = random.Random(options.seed)
+    failures: list[str] = []
+    worst, cases = 0.0, 0
+    source, wide = random.Random(options.seed), options.wgmma == "always"
+    until = time.monotonic() + options.budget
     for i in range(options.random):
-        case = random_case(source, 5_000 if options.small else 200_000)
+        if time.monotonic() > until:
+            print(f"the budget of {options.budget:.0f} s ended after {i} random calls")
+            break
+        if i % 25 == 24:
+            save({"cases": cases, "failures": failures, "kernels": dict(ran), "unfinished": True})
+        case = random_case(source, 5_000 if options.small else 200_000, wide)
         try:
             kernels, part = check_case(library, case, i)
         except (AssertionError, RuntimeError) as error:
@@ -797,7 +855,7 @@ def run_checks(library: Library, options: argparse.Namespace) -> dict[str, Any]:
             continue
         ran.update(kernels)
         worst, cases = max(worst, part), cases + 1
-    if not options.small and DEVICE == "cuda":
+    if not options.small and not wide and DEVICE == "cuda" and not failures:
         kernels, wrong = check_large(library)
         ran.update(kernels)
         failures += wrong
@@ -833,6 +891,22 @@ def summarise(rows: list[dict[str, Any]]) -> str:
         cells = [f"{statistics.median(v):.2f}" if v else "-" for v in shares.values()]
         worst = min(ratios, default=math.nan)
         lines.append(f"{operation} {dtype} {len(ratios)} {mean:.2f} {worst:.2f} {' '.join(cells)}")
+    return "\n".join(lines)
+
+
+def compare(rows: list[dict[str, Any]]) -> str:
+    """How much longer the kernels take that were not chosen: below 1, the choice was wrong."""
+    lines = ["instead operation dtype rows geomean least most"]
+    for name in ("mma", "wgmma"):
+        groups: dict[tuple[str, str], list[float]] = {}
+        for row in rows:
+            if f"{name}_seconds" in row:
+                found = groups.setdefault((row["operation"], row["dtype"]), [])
+                found.append(row[f"{name}_seconds"] / row["seconds"])
+        for (operation, dtype), values in groups.items():
+            mean = math.exp(statistics.fmean(map(math.log, values)))
+            numbers = f"{len(values)} {mean:.2f} {min(values):.2f} {max(values):.2f}"
+            lines.append(f"{name} {operation} {dtype} {numbers}")
     return "\n".join(lines)
 
 
@@ -872,18 +946,23 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--seed", type=int, default=1)
     made.add_argument("--workloads", default="", help="parts of names in suite.json, by commas")
-    made.add_argument("--dtypes", default="bfloat16,float16,float32,tf32")
+    made.add_argument("--dtypes", default="bfloat16,tf32,float32,float16,float64")
     made.add_argument("--operations", default=",".join(OPERATIONS))
-    made.add_argument("--seconds", type=float, default=0.2, help="per timed row (%(default)s)")
-    made.add_argument("--budget", type=float, default=480, help="seconds for all timing")
+    made.add_argument("--wgmma", choices=("0", "1", "always"), help=f"sets {WGMMA}")
+    made.add_argument("--seconds", type=float, default=0.1, help="per timed row (%(default)s)")
+    made.add_argument("--budget", type=float, default=450, help="seconds for all (%(default)s)")
     return made
 
 
 def main() -> int:
     """All of it."""
     options = parser().parse_args()
-    wanted = ["check"] if options.emulated else options.only or ["check", "sanitize", "time"]
+    wanted = ["check"] if options.emulated else options.only
     torch = need_device(options.emulated)
+    if not wanted:
+        return run_parts(options, torch.cuda.get_device_capability(0))
+    if options.wgmma:
+        os.environ[WGMMA] = options.wgmma
     torch.backends.cudnn.benchmark = True
     torch.zeros(1, device=DEVICE)  # makes a context current
     options.output.mkdir(parents=True, exist_ok=True)
@@ -894,6 +973,58 @@ def main() -> int:
             return measure(options, wanted, torch)
         finally:
             sys.stdout = out
+
+
+def run_parts(options: argparse.Namespace, capability: tuple[int, int]) -> int:
+    """Every part in a process of its own; their figures together in figures.json."""
+    library = find_library(options.library, options.build)
+    begin, failed, figures = time.monotonic(), False, {}
+    wgmma_fails = False
+    for part, share in SHARES.items():
+        left = begin + share * options.budget - time.monotonic()
+        if part == "mma":
+            given = ["--only", "check", "--wgmma", "0"]
+        elif part == "wgmma":
+            given = ["--only", "check", "--wgmma", "always", "--seed", str(options.seed + 1)]
+            left = share * options.budget
+            if capability != (9, 0):
+                continue
+        else:
+            given = ["--only", part, *(["--wgmma", "0"] if wgmma_fails else [])]
+        if part == "sanitize" and (left < 20 or not shutil.which("compute-sanitizer")):
+            print("compute-sanitizer is not installed, or no time is left for it")
+            continue
+        code, figures[part] = run_part(part, options, library, given, left)
+        failed |= code != 0
+        wgmma_fails |= part == "wgmma" and code != 0
+        options.output.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(figures, indent=1)
+        (options.output / "figures.json").write_text(text, encoding="utf-8")
+    print(f"{'FAILED' if failed else 'passed'} in {time.monotonic() - begin:.0f} s")
+    return int(failed)
+
+
+def run_part(
+    part: str, options: argparse.Namespace, library: Path, given: list[str], seconds: float
+) -> tuple[int, dict[str, Any]]:
+    """Exit code and figures of one part, which is ended some seconds after its time."""
+    folder = options.output / part
+    command = [sys.executable, __file__, "--library", library, "--output", folder]
+    command += ["--budget", seconds, "--seconds", options.seconds, "--random", options.random]
+    command += ["--workloads", options.workloads, "--dtypes", options.dtypes]
+    command += ["--operations", options.operations, "--seed", options.seed]
+    command += ["--small"] * options.small + given
+    print("+", shlex.join(map(str, command)), flush=True)
+    try:
+        code = subprocess.run(list(map(str, command)), check=False, timeout=seconds + 20).returncode
+    except subprocess.TimeoutExpired:
+        code = 124
+        print(f"FAILED {part}: ended after {seconds + 20:.0f} s", flush=True)
+    figures: dict[str, Any] = {"exit_code": code}
+    for name in ("figures.json", "sanitized.json"):
+        if (folder / name).is_file():
+            figures |= json.loads((folder / name).read_text(encoding="utf-8"))
+    return code, figures
 
 
 def measure(options: argparse.Namespace, wanted: list[str], torch: Any) -> int:
@@ -909,12 +1040,19 @@ def measure(options: argparse.Namespace, wanted: list[str], torch: Any) -> int:
 
     failed = False
     if "check" in wanted:
-        figures["checks"] = run_checks(library, options)
+
+        def save_checks(so_far: dict[str, Any]) -> None:
+            figures["checks"] = so_far
+            save()
+
+        figures["checks"] = run_checks(library, options, save_checks)
         failed |= bool(figures["checks"]["failures"])
         save()
     if "sanitize" in wanted:
         arguments = ["--library", str(path), "--output", str(options.output)]
-        figures["sanitizer"] = sanitize("compute-sanitizer", arguments)
+        figures["sanitizer"] = sanitize(
+            "compute-sanitizer", arguments, time.monotonic() + options.budget
+        )
         failed |= any(figures["sanitizer"].values())
         save()
     if "time" in wanted:
@@ -942,6 +1080,7 @@ def measure(options: argparse.Namespace, wanted: list[str], torch: Any) -> int:
             figures["rows"].append(row)
             save()
         print(summarise(figures["rows"]))
+        print(compare(figures["rows"]))
         save()
     return int(failed)
 

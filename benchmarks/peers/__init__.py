@@ -51,6 +51,7 @@ PEERS = {
     "op": PeerInfo("op", "conv_transpose_nd", _TENSORFLOW),
     "op_constant": PeerInfo("op", "conv_transpose_nd", _TENSORFLOW, constant=True),
     "core": PeerInfo("core", "conv_transpose_nd", _TENSORFLOW),
+    "core_constant": PeerInfo("core", "conv_transpose_nd", _TENSORFLOW, constant=True),
     "tensorflow": PeerInfo("tensorflow", "tensorflow", _TENSORFLOW),
     "tensorflow_onednn_off": PeerInfo(
         "tensorflow", "tensorflow", _TENSORFLOW, environment={"TF_ENABLE_ONEDNN_OPTS": "0"}
@@ -125,7 +126,7 @@ PEERS = {
         requirements=("onednn-cpu-gomp", *_ARRAYS),
     ),
 }
-OURS = ("op", "op_constant", "core")
+OURS = ("op", "op_constant", "core", "core_constant")
 ORACLE = "core"
 # Rows that only --constant-filter adds: the same libraries, whose filter need not be an argument.
 CONSTANT_VARIANTS = ("tensorflow_constant", "tensorflow_xla_constant", "jax_constant")

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import statistics
+import time
 from collections.abc import Callable
 from typing import Any
 
 from benchmarks.peers import UnsupportedError
 from benchmarks.peers import tensorflow as stock
 from benchmarks.workload import Case
+
+_DISPATCH_CALLS = 50
+_OPERANDS = {
+    "forward": ("input", "filter"),
+    "input_grad": ("output_grad", "filter"),
+    "filter_grad": ("input", "output_grad"),
+}
 
 
 def make(case: Case, constant: bool) -> Callable[[], Any]:
@@ -65,4 +74,18 @@ def _constant(case: Case) -> Callable[[], Any]:
     is_forward = case.operation == "forward"
     function = tf.function(forward if is_forward else gradient, autograph=False)
     operand = tf.constant(case.operand("input" if is_forward else "output_grad"))
-    return lambda: function(operand)
+    return stock.bound(function, operand)
+
+
+def facts(case: Case) -> dict[str, float]:
+    """What TensorFlow takes to call a function that does nothing, in this process."""
+    import tensorflow as tf
+
+    operands = [tf.constant(case.operand(name)) for name in _OPERANDS[case.operation]]
+    call = stock.bound(tf.function(lambda x, w: tf.identity(x), autograph=False), *operands)
+    times = []
+    for _ in range(_DISPATCH_CALLS):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return {"dispatch_ms": statistics.median(times) * 1e3}

@@ -62,10 +62,9 @@ def compiled(
             inner = tf.function(
                 lambda x: forward(x, tf.constant(w)), autograph=False, jit_compile=jit_compile
             )
-            return lambda: inner(x)
+            return bound(inner, x)
         function = tf.function(forward, autograph=False, jit_compile=jit_compile)
-        tensor = tf.constant(w)
-        return lambda: function(x, tensor)
+        return bound(function, x, tf.constant(w))
     if constant:
         raise UnsupportedError("only the forward call is measured with a constant filter")
 
@@ -83,7 +82,13 @@ def compiled(
         x, w = tf.constant(case.operand("input")), tf.zeros(workload.filter_shape, case.dtype)
     dy = tf.constant(case.operand("output_grad"))
     function = tf.function(gradient, autograph=False, jit_compile=jit_compile)
-    return lambda: function(x, w, dy)
+    return bound(function, x, w, dy)
+
+
+def bound(function: Any, *operands: Any) -> Callable[[], Any]:
+    """A call of the function traced for these operands, as a server makes it."""
+    concrete = function.get_concrete_function(*operands)
+    return lambda: concrete(*operands)
 
 
 def to_tensorflow(tensor: Any, case: Case) -> np.ndarray:

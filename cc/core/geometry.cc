@@ -237,8 +237,9 @@ void AcceptedOutputs(const AxisRequest& request, int64_t* low, int64_t* high) {
 std::string Describe(const AxisRequest& request) {
   const AxisGeometry& axis = request.axis;
   std::ostringstream text;
-  text << "input length " << axis.input << ", filter length " << axis.filter
-       << ", stride " << axis.stride;
+  text << "input length " << axis.input;
+  if (axis.filter != kUnknown) text << ", filter length " << axis.filter;
+  text << ", stride " << axis.stride;
   if (axis.dilation != 1) text << ", dilation " << axis.dilation;
   text << ", padding " << PaddingName(request.padding);
   if (request.padding == Padding::kExplicit) {

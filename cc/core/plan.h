@@ -146,10 +146,18 @@ struct PixelTilesBlocks {
   int64_t depth_block = 0;  // depth held transposed at a time
 };
 
+// A tap that adds a source position's product `shift` whole strides further.
+struct ShiftedTap {
+  int64_t filter_index;
+  int64_t shift;
+};
+
 // Blocks of the tap-lanes family.
 struct TapLanesBlocks {
   // Of what the kernel keeps per source line in flight.
   static constexpr int64_t kSegmentBytes = (4 + 3 * kMaxRank) * 8;
+  // And per outer tap.
+  static constexpr int64_t kVisitBytes = 16;
 
   int rows = 8;
   int vectors = 2;
@@ -159,6 +167,7 @@ struct TapLanesBlocks {
   int64_t passes = 1;     // runs of source positions so far apart are disjoint
   int64_t panels = 0;     // groups of `vectors` vectors, per block of columns
   int64_t row_block = 0;  // source positions multiplied together
+  int64_t row_step = 0;   // and transposed: in whole vectors
   int64_t panel_block = 0;                 // panels, likewise
   std::array<int64_t, kMaxRank> block{};   // result positions of a work unit
   std::array<int64_t, kMaxRank> blocks{};  // work units along each axis
@@ -168,6 +177,10 @@ struct TapLanesBlocks {
   // `phase` of the last; else as [position][channel].
   bool transposed = false;
   int64_t phase = 0;
+  // Then, by the position mod stride that they lead to, the taps of the
+  // innermost axis.
+  std::vector<std::vector<ShiftedTap>> residues;
+  int64_t outer_taps = 0;           // and the taps of all other axes
   int64_t transposed_elements = 0;  // scratch to transpose into
   bool convert_source = false;
 };
@@ -206,6 +219,7 @@ struct WinogradBlocks {
   int64_t panel_columns = 0;  // vectors of them
   int64_t panel_block = 0;    // panels of a work unit
   int64_t tile_block = 0;     // tiles of a work unit
+  bool phases_first = false;  // as for channel_lanes
   int64_t depth = 0;          // of one class, in whole vectors
   int64_t depth_block = 0;    // depth of all classes held transformed at a time
   int64_t max_components = 1;

@@ -50,6 +50,13 @@ std::vector<SourceLine> MakeLines(const AxisPhases& axis) {
   return result;
 }
 
+// Rows of the tap-lanes family that are multiplied together, at most, and what
+// they may take of a level-1 cache.
+constexpr int64_t kMostRows = 96;
+constexpr int64_t kRowsBytes = 24 * 1024;
+// Sums of a line, where there are lines beside it.
+constexpr int64_t kMostLine = 4096;
+
 }  // namespace
 
 int64_t MaxTaps(const AxisPhases& axis) {
@@ -207,9 +214,9 @@ void BlockLines(Plan* plan) {
   const int inner = geometry.rank - 1;
   const int64_t reach =
       (geometry.axis[inner].filter - 1) * geometry.axis[inner].dilation;
-  const int64_t sums = kScratchBytes / AccumulatorBytes(plan->dtype);
+  const int64_t sums = 4 * kScratchBytes / AccumulatorBytes(plan->dtype);
   const double wanted = std::clamp(
-      plan->multiply_adds / 8, kUnitMultiplyAdds / 4, kUnitMultiplyAdds * 4);
+      plan->multiply_adds / 8, kUnitMultiplyAdds / 4, kUnitMultiplyAdds * 16);
   double multiply_adds = plan->multiply_adds / blocks.column_blocks /
                          geometry.batch / geometry.groups;
   for (int a = 0; a < geometry.rank; ++a) {
@@ -223,7 +230,11 @@ void BlockLines(Plan* plan) {
     const int64_t useful =
         static_cast<int64_t>(std::min(wanted / multiply_adds, 1e12)) + 1;
     const int64_t fitting = a == inner ? left - 2 * reach : left;
-    int64_t block = std::max(4 * least, useful);
+    int64_t block = std::max(8 * least, useful);
+    // Longer lines would leave room for few, and these share their sources.
+    if (a == inner && a > 0) {
+      block = std::min(block, std::max(8 * least, kMostLine / blocks.columns));
+    }
     block = std::min({block, std::max<int64_t>(fitting, 1), axis.output});
     // Of equal size.
     blocks.blocks[a] = CeilDiv(axis.output, block);
@@ -241,7 +252,32 @@ void BlockLines(Plan* plan) {
     const int64_t stride = geometry.axis[inner].stride;
     blocks.phase = RoundUp(CeilDiv(width + stride, stride), Lanes(*plan));
     blocks.line = blocks.phase * stride * blocks.columns;
+    blocks.residues.resize(stride);
+    for (int64_t k = 0; k < geometry.axis[inner].filter; ++k) {
+      const int64_t position = k * geometry.axis[inner].dilation;
+      blocks.residues[position % stride].push_back({k, position / stride});
+    }
   }
+}
+
+// Source positions that are multiplied together: they and a panel of the filter
+// stay in a level-1 cache. Whole lines where these are short.
+int64_t TapLanesRows(const Plan& plan) {
+  const ConvTransposeGeometry& geometry = plan.geometry;
+  const TapLanesBlocks& blocks = plan.tap_lanes;
+  const int inner = geometry.rank - 1;
+  const AxisGeometry& axis = geometry.axis[inner];
+  const int64_t reach = (axis.filter - 1) * axis.dilation;
+  const int64_t line =
+      std::min(axis.input, CeilDiv(blocks.block[inner] + reach, axis.stride));
+  int64_t lines = 1;
+  for (int a = 0; a < inner; ++a) {
+    lines = std::min<int64_t>(kMostRows, lines * geometry.axis[a].input);
+  }
+  const int64_t row_bytes = plan.gather.depth * AccumulatorBytes(plan.dtype);
+  const int64_t most =
+      std::clamp<int64_t>(kRowsBytes / row_bytes, kMostRows / 2, kMostRows);
+  return line <= most ? line * std::min(lines, most / line) : most;
 }
 
 bool PlanTapLanes(Plan* plan) {
@@ -269,29 +305,26 @@ bool PlanTapLanes(Plan* plan) {
   blocks.vectors = columns > lanes ? 2 : 1;
   // Whole vectors are added; neighbours that share one would wait for each
   // other.
-  blocks.transposed =
-      inner.stride <= lanes && inner.stride * blocks.columns < lanes;
   const int64_t panel_columns = blocks.vectors * lanes;
   blocks.panels = CeilDiv(columns, panel_columns);
+  const int64_t product_bytes =
+      4 * blocks.rows * blocks.panels * panel_columns * element;
+  blocks.transposed = inner.stride <= lanes &&
+                      inner.stride * blocks.columns < lanes &&
+                      product_bytes <= 2 * kScratchBytes;
+  if (blocks.transposed) blocks.outer_taps = gather.filter_taps / inner.filter;
   BlockLines(plan);
 
   int64_t outer_units = 1;
-  int64_t rows = CeilDiv(
-      blocks.block[geometry.rank - 1] + 2 * (inner.filter - 1) * inner.dilation,
-      inner.stride);
   for (int a = 0; a < geometry.rank; ++a) outer_units *= blocks.blocks[a];
-  for (int a = 0; a < geometry.rank - 1; ++a) {
-    rows = std::min<int64_t>(4 * blocks.rows, rows * blocks.block[a]);
-  }
-  // Blocks of whole vectors, to be transposed.
-  blocks.row_block =
+  blocks.row_block = TapLanesRows(*plan);
+  blocks.row_step = RoundUp(blocks.row_block, lanes);
+  blocks.panel_block =
       blocks.transposed
-          ? 4 * blocks.rows
-          : RoundUp(std::clamp<int64_t>(rows, 1, 4 * blocks.rows), blocks.rows);
-  blocks.panel_block = std::clamp<int64_t>(
-      (blocks.transposed ? kScratchBytes / 2 : kScratchBytes / 4) /
-          (blocks.row_block * panel_columns * element),
-      1, blocks.panels);
+          ? blocks.panels
+          : std::clamp<int64_t>(
+                kScratchBytes / 4 / (blocks.row_step * panel_columns * element),
+                1, blocks.panels);
 
   plan->units =
       geometry.batch * geometry.groups * blocks.column_blocks * outer_units;
@@ -305,11 +338,11 @@ bool PlanTapLanes(Plan* plan) {
   const int64_t sums =
       RoundUp((blocks.lines * blocks.line + lanes) * element, 64);
   const int64_t products = RoundUp(
-      (blocks.row_block * blocks.panel_block * panel_columns + lanes) * element,
+      (blocks.row_step * blocks.panel_block * panel_columns + lanes) * element,
       64);
   if (blocks.transposed) {
     blocks.transposed_elements =
-        std::max(blocks.row_block * blocks.panel_block * panel_columns,
+        std::max(blocks.row_step * blocks.panel_block * panel_columns,
                  blocks.line + lanes * lanes);
   }
   const int64_t converted =
@@ -321,6 +354,7 @@ bool PlanTapLanes(Plan* plan) {
       RoundUp(blocks.transposed_elements * element, 64) +
       RoundUp(2 * (blocks.row_block + 16) * 8, 64) +
       RoundUp(blocks.row_block * TapLanesBlocks::kSegmentBytes, 64) +
+      RoundUp(blocks.outer_taps * TapLanesBlocks::kVisitBytes, 64) +
       RoundUp(blocks.panels, 64);
   // Positions that no tap reaches are lines' sums, too.
   plan->fill_first = false;

@@ -61,6 +61,9 @@ bool TakesAllTaps(const Plan& plan, int64_t taps, int64_t positions) {
   return all < exact * latency;
 }
 
+// Register tiles of rows that read columns in place.
+constexpr int64_t kTilesInPlace = 4;
+
 }  // namespace
 
 void PlanPositions(Plan* plan, bool exact) {
@@ -114,10 +117,13 @@ void PlanPositions(Plan* plan, bool exact) {
   blocks.tile_group =
       std::clamp<int64_t>(blocks.tiles * blocks.splits / 16, 1, blocks.tiles);
   // Rows of more than a panel lie so far apart that they collide in level-1
-  // cache; a copy is read as it lies in memory, too.
-  blocks.copy_right =
-      !blocks.channelwise && (IsNarrow(plan->dtype) || !channels_last ||
-                              group_in % lanes != 0 || group_in > width);
+  // cache; a copy is read as it lies in memory, too. It pays where more than a
+  // few register tiles of rows read it: with up to four, calls of one to three
+  // out_channels are 1.1 to 1.3 times as fast without (a Zen 5 core).
+  const bool many = !blocks.all_taps || rows > kTilesInPlace * blocks.rows;
+  blocks.copy_right = !blocks.channelwise &&
+                      (IsNarrow(plan->dtype) || !channels_last ||
+                       group_in % lanes != 0 || (group_in > width && many));
   blocks.column_block =
       std::min(RoundUp(group_in, width),
                RoundUp(4 * kScratchBytes / (blocks.slots * element), width));

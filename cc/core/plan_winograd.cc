@@ -98,7 +98,7 @@ bool PlanWinograd(Plan* plan) {
     }
   }
   if (!transforms) return false;
-  blocks.rows = TileRows(*plan);
+  blocks.rows = std::min(TileRows(*plan), 8);
   blocks.vectors = gather.columns > lanes ? 2 : 1;
   blocks.panel_columns = blocks.vectors * lanes;
   blocks.panels = CeilDiv(gather.columns, blocks.panel_columns);
@@ -130,6 +130,9 @@ bool PlanWinograd(Plan* plan) {
   while (units() < 8 && blocks.tile_block > blocks.rows) {
     blocks.tile_block -= blocks.rows;
   }
+  // Phases read the same source: it is fetched once where a level-2 cache holds
+  // the filter of all of them.
+  blocks.phases_first = packed * element <= 2 * kFilterBlockBytes;
   plan->winograd = blocks;
   plan->units = units();
   plan->packed_bytes = RoundUp(packed * element, 64);

@@ -168,6 +168,7 @@ class ConvTransposeNDKernel : public tensorflow::OpKernel {
     OP_REQUIRES_OK(context, context->allocate_output(0, result_shape, &result));
     if (result->NumElements() == 0) return;
     operands.result = result->data();
+    Device::Prepare(result->data(), result->TotalBytes());
     const auto plan = PlanOf(context, operation, geometry, operands);
     if (plan == nullptr) return;
     const tsl::profiler::TraceMe trace(
@@ -201,8 +202,10 @@ class ConvTransposeNDKernel : public tensorflow::OpKernel {
 
   static absl::Status AllocateBytes(tensorflow::OpKernelContext* context,
                                     int64_t bytes, tensorflow::Tensor* tensor) {
-    return context->allocate_temp(tensorflow::DT_UINT8,
-                                  tensorflow::TensorShape({bytes}), tensor);
+    TF_RETURN_IF_ERROR(context->allocate_temp(
+        tensorflow::DT_UINT8, tensorflow::TensorShape({bytes}), tensor));
+    Device::Prepare(tensor->data(), bytes);
+    return absl::OkStatus();
   }
 
   // Null, and a failed context, where there is none.

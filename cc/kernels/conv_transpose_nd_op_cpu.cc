@@ -5,6 +5,7 @@
 
 #include "cc/kernels/conv_transpose_nd_op.h"
 #include "cc/kernels/cpu/conv_transpose.h"
+#include "cc/kernels/cpu/huge_pages.h"
 #include "cc/kernels/trace.h"
 #include "tensorflow/core/framework/device_base.h"
 #include "tensorflow/core/lib/core/threadpool.h"
@@ -56,6 +57,11 @@ struct CpuDevice {
           work);
     };
     return parallel_for;
+  }
+
+  // Memory that the call is about to write.
+  static void Prepare(void* memory, int64_t bytes) {
+    AdviseHugePages(memory, bytes);
   }
 
   // The packed filter, where it never changes.

@@ -95,6 +95,8 @@ struct GpuDevice {
          {"output", ShapeText(plan.geometry.OutputDims())}});
   }
 
+  static void Prepare(void*, int64_t) {}
+
   // The tables, where a workspace holds nothing else: one copy to the device
   // serves all calls.
   static int64_t KeptBytes(const Plan& plan, bool) {

@@ -5,6 +5,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -13,6 +14,7 @@
 #include "cc/pybind/arguments.h"
 #include "cc/pybind/descriptions.h"
 #include "cc/pybind/operations.h"
+#include "cc/pybind/prepared.h"
 
 namespace py = pybind11;
 
@@ -114,6 +116,52 @@ void DefineFilterGrad(py::module_& m, const char* name, bool reference,
       doc);
 }
 
+void DefinePrepared(py::module_& m) {
+  py::class_<PreparedCall>(
+      m, "PreparedCall",
+      "A call whose filter never changes; prepare_conv_transpose and "
+      "prepare_input_grad make it.")
+      .def("__call__", &PreparedCall::operator(), py::arg("array"),
+           "The result for this input or output_grad, of any batch and size.");
+  m.def(
+      "prepare_conv_transpose",
+      [](const py::array& filter, const py::object& output_shape, Steps strides,
+         PaddingArgument padding, std::optional<Steps> output_padding,
+         Steps dilations, int64_t groups, std::string data_format,
+         const std::optional<py::array>& bias, std::string activation,
+         int num_threads) {
+        return std::make_unique<PreparedCall>(
+            Operation::kConvTranspose,
+            Pack(strides, padding, output_padding, dilations, groups,
+                 data_format, activation),
+            filter, output_shape, bias, num_threads);
+      },
+      py::arg("filter"), py::kw_only(), py::arg("output_shape") = py::none(),
+      py::arg("strides") = 1, py::arg("padding") = "SAME",
+      py::arg("output_padding") = py::none(), py::arg("dilations") = 1,
+      py::arg("groups") = 1, py::arg("data_format") = "CHANNELS_LAST",
+      py::arg("bias") = py::none(), py::arg("activation") = "none",
+      py::arg("num_threads") = 0,
+      "conv_transpose as a callable of input: a copy of filter is packed at "
+      "the "
+      "first call, for all that follow.");
+  m.def(
+      "prepare_input_grad",
+      [](const py::array& filter, Steps strides, PaddingArgument padding,
+         Steps dilations, int64_t groups, std::string data_format,
+         int num_threads) {
+        return std::make_unique<PreparedCall>(
+            Operation::kInputGrad,
+            Pack(strides, padding, {}, dilations, groups, data_format, "none"),
+            filter, py::none(), std::nullopt, num_threads);
+      },
+      py::arg("filter"), py::kw_only(), py::arg("strides") = 1,
+      py::arg("padding") = "SAME", py::arg("dilations") = 1,
+      py::arg("groups") = 1, py::arg("data_format") = "CHANNELS_LAST",
+      py::arg("num_threads") = 0,
+      "input_grad as a callable of output_grad, likewise.");
+}
+
 void DefineDescriptions(py::module_& m) {
   m.def(
       "geometry",
@@ -193,5 +241,6 @@ PYBIND11_MODULE(core, m, py::mod_gil_not_used()) {
                    "Gradient of conv_transpose with respect to filter.");
   DefineFilterGrad(m, "reference_filter_grad", true,
                    "filter_grad by plain loops with sums in double.");
+  DefinePrepared(m);
   DefineDescriptions(m);
 }

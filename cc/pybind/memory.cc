@@ -1,32 +1,13 @@
 #include "cc/pybind/memory.h"
 
-#ifdef __linux__
-#include <sys/mman.h>
-#endif
-
 #include <algorithm>
 #include <new>
+
+#include "cc/kernels/cpu/huge_pages.h"
 
 namespace py = pybind11;
 
 namespace conv_transpose_nd {
-namespace {
-
-// Asks for huge pages where memory is that large: touching fresh memory page by
-// page took 22 ms for 64 MB, 5 ms this way (Linux 5.10, a Sapphire Rapids
-// core).
-void AdviseHugePages(void* p, int64_t bytes) {
-#ifdef __linux__
-  constexpr uintptr_t kPage = uintptr_t{1} << 21;
-  const auto begin =
-      (reinterpret_cast<uintptr_t>(p) + kPage - 1) & ~(kPage - 1);
-  const auto end = (reinterpret_cast<uintptr_t>(p) + bytes) & ~(kPage - 1);
-  if (begin < end)
-    madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
-#endif
-}
-
-}  // namespace
 
 std::unique_ptr<void, FreeDeleter> AllocateWorkspace(int64_t bytes) {
   void* p =

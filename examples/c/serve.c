@@ -4,81 +4,56 @@
 //
 // LIBRARY is what conv_transpose_nd.sysconfig.get_lib() names; INPUT and OUTPUT
 // are tensors as `saved_model_cli show` names them ("serving_default_x:0").
-// Standard input is one picture of float32 [1, height, width, channels];
-// standard output its result, its shape on standard error.
+// One picture of float32 [1, height, width, channels] is read; the shape of its
+// result goes to standard error. What is allocated ends with the process.
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "tensorflow/c/c_api.h"
 
 static TF_Status* status;
 
-static void Check(const char* what) {
-  if (TF_GetCode(status) == TF_OK) return;
+static void Check(int ok, const char* what) {
+  if (ok && TF_GetCode(status) == TF_OK) return;
   fprintf(stderr, "%s: %s\n", what, TF_Message(status));
   exit(1);
 }
 
 // "name:1" -> output 1 of the operation `name`.
 static TF_Output Find(TF_Graph* graph, const char* tensor) {
-  char name[256];
-  snprintf(name, sizeof name, "%s", tensor);
-  char* colon = strrchr(name, ':');
-  const int index = colon != NULL ? atoi(colon + 1) : 0;
-  if (colon != NULL) *colon = '\0';
+  char name[256] = "";
+  int index = 0;
+  sscanf(tensor, "%255[^:]:%d", name, &index);
   TF_Output output = {TF_GraphOperationByName(graph, name), index};
-  if (output.oper == NULL) {
-    fprintf(stderr, "the model has no operation %s\n", name);
-    exit(1);
-  }
+  Check(output.oper != NULL, tensor);
   return output;
 }
 
 int main(int argc, char** argv) {
-  if (argc != 8) {
-    fprintf(stderr,
-            "usage: serve LIBRARY MODEL INPUT OUTPUT HEIGHT WIDTH CHANNELS\n");
-    return 2;
-  }
   status = TF_NewStatus();
+  Check(argc == 8, "serve LIBRARY MODEL INPUT OUTPUT HEIGHT WIDTH CHANNELS");
   TF_LoadLibrary(argv[1], status);  // before the model: it names the op
-  Check(argv[1]);
-
+  Check(1, argv[1]);
   TF_Graph* graph = TF_NewGraph();
-  TF_SessionOptions* options = TF_NewSessionOptions();
-  const char* tags[] = {"serve"};
   TF_Session* session = TF_LoadSessionFromSavedModel(
-      options, NULL, argv[2], tags, 1, graph, NULL, status);
-  Check(argv[2]);
+      TF_NewSessionOptions(), NULL, argv[2], (const char*[]){"serve"}, 1, graph,
+      NULL, status);
+  Check(1, argv[2]);
 
   const int64_t dims[] = {1, atoll(argv[5]), atoll(argv[6]), atoll(argv[7])};
   const size_t bytes = sizeof(float) * (size_t)(dims[1] * dims[2] * dims[3]);
   TF_Tensor* input = TF_AllocateTensor(TF_FLOAT, dims, 4, bytes);
-  if (fread(TF_TensorData(input), 1, bytes, stdin) != bytes) {
-    fprintf(stderr, "standard input has fewer than %zu bytes\n", bytes);
-    return 1;
-  }
+  Check(fread(TF_TensorData(input), 1, bytes, stdin) == bytes,
+        "input too short");
 
   const TF_Output feed = Find(graph, argv[3]), fetch = Find(graph, argv[4]);
   TF_Tensor* output = NULL;
   TF_SessionRun(session, NULL, &feed, &input, 1, &fetch, &output, 1, NULL, 0,
                 NULL, status);
-  Check("run");
-
+  Check(1, "run");
   for (int d = 0; d < TF_NumDims(output); ++d) {
-    fprintf(stderr, d == 0 ? "%lld" : " %lld", (long long)TF_Dim(output, d));
+    fprintf(stderr, "%s%lld", d ? " " : "", (long long)TF_Dim(output, d));
   }
   fprintf(stderr, "\n");
-  const size_t size = TF_TensorByteSize(output);
-  if (fwrite(TF_TensorData(output), 1, size, stdout) != size) return 1;
-
-  TF_DeleteTensor(input);
-  TF_DeleteTensor(output);
-  TF_CloseSession(session, status);
-  TF_DeleteSession(session, status);
-  TF_DeleteGraph(graph);
-  TF_DeleteSessionOptions(options);
-  TF_DeleteStatus(status);
-  return 0;
+  fwrite(TF_TensorData(output), 1, TF_TensorByteSize(output), stdout);
 }

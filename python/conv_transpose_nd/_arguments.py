@@ -129,13 +129,13 @@ def infer_spatial_rank(
       lists: strides, dilations, padding: a list of L > 1 values leaves N = L and N = L-2.
 
     Raises:
-      ValueError: if the ranks differ or are below 3, or if nothing tells N.
+      ValueError: if the ranks differ, are below 3 or above 8, or if nothing tells N.
     """
     for name, rank in (("input", input_rank), ("filters", filter_rank)):
-        if rank is not None and rank < 3:
-            raise ValueError(f"{name} must have rank >= 3 (N + 2, N spatial axes), got rank {rank}")
+        if rank is not None and not 3 <= rank <= 8:
+            raise ValueError(f"{name} must have rank 3 to 8, got rank {rank}")
     if input_rank is not None and filter_rank is not None and input_rank != filter_rank:
-        raise ValueError(f"filters must have the rank of input, {input_rank}, got {filter_rank}")
+        raise ValueError(f"filters must have rank {input_rank} (input's), got rank {filter_rank}")
     for rank in (input_rank, filter_rank, output_rank):
         if rank is not None:
             return rank - 2

@@ -85,7 +85,7 @@ def shape_operand(shape: Any) -> Any:
             _check_not_negative(known.ravel().tolist())
         return tensor
     if isinstance(shape, (int, np.integer)):
-        raise ValueError(f"output_shape must have rank 1, got rank 0: {shape}")
+        raise ValueError("output_shape must have rank 1, got rank 0")
     if not hasattr(shape, "__len__") or isinstance(shape, (str, bytes, dict, set)):
         raise ValueError(f"output_shape must be a tensor or a sequence of integers, got {shape!r}")
     if any(_is_typed(v) for v in shape):

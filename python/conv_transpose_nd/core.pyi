@@ -54,6 +54,35 @@ def filter_grad(
     data_format: str = "CHANNELS_LAST",
     num_threads: int = 0,
 ) -> _Array: ...
+
+class PreparedCall:
+    """A call whose filter never changes; prepare_conv_transpose and prepare_input_grad make it."""
+    def __call__(self, array: _Array) -> _Array: ...
+
+def prepare_conv_transpose(
+    filter: _Array,
+    *,
+    output_shape: Sequence[int] | None = None,
+    strides: _Steps = 1,
+    padding: _Padding = "SAME",
+    output_padding: _Steps | None = None,
+    dilations: _Steps = 1,
+    groups: int = 1,
+    data_format: str = "CHANNELS_LAST",
+    bias: _Array | None = None,
+    activation: str = "none",
+    num_threads: int = 0,
+) -> PreparedCall: ...
+def prepare_input_grad(
+    filter: _Array,
+    *,
+    strides: _Steps = 1,
+    padding: _Padding = "SAME",
+    dilations: _Steps = 1,
+    groups: int = 1,
+    data_format: str = "CHANNELS_LAST",
+    num_threads: int = 0,
+) -> PreparedCall: ...
 def reference_conv_transpose(
     input: _Array,
     filter: _Array,

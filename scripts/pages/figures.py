@@ -77,7 +77,8 @@ def _grid(axis: Axis) -> str:
     side = axis.output_length
     names = ("input", "filter", "output")
     lengths = (axis.n, axis.k, side)
-    lefts = [0, axis.n * cell + gap, (axis.n + axis.k) * cell + 2 * gap]
+    # Half of an outline lies outside its cell.
+    lefts = [1, axis.n * cell + gap, (axis.n + axis.k) * cell + 2 * gap]
     height = top + side * cell + 8
     middle = axis.n // 2
     parts = []

@@ -14,7 +14,12 @@ from benchmarks.peers import PEERS
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "benchmarks" / "results"
 README_MARKS = re.compile(r"(<!-- speed -->\n).*?(<!-- end of speed -->)", re.DOTALL)
-_COLORS = {'fill="white"': 'fill="none"', "#222222": "currentColor", "#999999": "currentColor"}
+_COLORS = {
+    'fill="white"': 'fill="none"',
+    "#222222": "currentColor",
+    "#999999": "currentColor",
+    "#1f4e9c": "var(--edge0)",  # dark blue, too dark for a dark page
+}
 _FAINT = ("#dddddd", "#eeeeee")  # lines behind the figures
 
 
@@ -26,7 +31,7 @@ def committed() -> dict[str, results.Results]:
 def table(cases: list[dict[str, object]]) -> list[str]:
     """The lines of the summary that are ratios of times, as Markdown."""
     found = [
-        "| time of the other / time of this op | layers | slower | smallest | geometric mean |"
+        "| time of the other / time of this op | layers | below 1 | smallest | geometric mean |"
     ]
     found.append("|---|---:|---:|---:|---:|")
     for line in summary.lines(cases):
@@ -50,8 +55,8 @@ def machine(figures: results.Results) -> str:
     rows = {name for case in figures.cases for name in case["peers"]} - own
     return (
         f"{figures.date}, {figures.machine.get('cpu', 'unknown')}, "
-        f"{figures.machine.get('cpus', '?')} processors; {len(rows)} peers "
-        f"from {len(peers)} packages"
+        f"{figures.machine.get('cpus', '?')} processors; beside {len(peers)} libraries "
+        f"in {len(rows)} configurations"
     )
 
 

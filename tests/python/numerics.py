@@ -25,8 +25,11 @@ FAMILIES = [
     "tap_lanes",
     "winograd",
     "channelwise",
+    "copied_rows",
     "positions",
 ]
+# Those of a gradient; all others compute the operation itself.
+OPERATION = {"copied_rows": "input_grad", "positions": "filter_grad"}
 # 4 x 4 taps at stride 2: phases of 2 x 2, which minimal filtering takes too. One group per channel
 # for the depthwise family.
 INPUT, FILTER, STRIDE = [2, 13, 15, 32], [4, 4, 32, 32], 2
@@ -58,7 +61,7 @@ class Problem:
 
     dtype: str
     depthwise: bool
-    filter_grad: bool
+    operation: str
     x: np.ndarray
     w: np.ndarray
     exact: np.ndarray
@@ -91,18 +94,19 @@ class Problem:
         return total + stored + TINY[self.dtype]
 
 
-def problem(dtype, kind, depthwise=False, filter_grad=False):
+def problem(dtype, kind, depthwise=False, operation="conv_transpose"):
     import ml_dtypes
 
     number = {"bfloat16": ml_dtypes.bfloat16}.get(dtype, dtype)
     rng = np.random.default_rng(1)
     groups = 32 if depthwise else 1
     shape = [INPUT[0], *(STRIDE * n for n in INPUT[1:-1]), 32]
-    w_shape = shape if filter_grad else DEPTHWISE if depthwise else FILTER
+    x_shape = shape if operation == "input_grad" else INPUT
+    w_shape = shape if operation == "filter_grad" else DEPTHWISE if depthwise else FILTER
     scales = SCALES.get(kind, SCALES["normal"])[dtype]
     x, w = (
         np.ldexp(rng.uniform(-1, 1, s), e).astype(number)
-        for s, e in zip((INPUT, w_shape), scales, strict=True)
+        for s, e in zip((x_shape, w_shape), scales, strict=True)
     )
     if kind == "NaN and Inf":
         for array, count in ((x, 5), (w, 1)):
@@ -112,36 +116,38 @@ def problem(dtype, kind, depthwise=False, filter_grad=False):
     wide = [np.float64(x), np.float64(w)]
     with np.errstate(all="ignore"):
         exact, magnitude = (
-            _call("reference_", a, b, groups, filter_grad)
+            _call("reference_", a, b, groups, operation)
             for a, b in (wide, [np.abs(v) for v in wide])
         )
-    terms = math.prod(INPUT[:-1]) if filter_grad else (4 // STRIDE) ** 2 * 32 // groups
-    return Problem(dtype, depthwise, filter_grad, x, w, exact, magnitude, terms)
+    terms = {
+        "conv_transpose": (4 // STRIDE) ** 2 * 32 // groups,
+        "input_grad": math.prod(FILTER[:-1]),
+        "filter_grad": math.prod(INPUT[:-1]),
+    }[operation]
+    return Problem(dtype, depthwise, operation, x, w, exact, magnitude, terms)
 
 
-def _call(prefix, x, w, groups, filter_grad):
-    given = {"strides": STRIDE, "groups": groups}
-    if filter_grad:
-        return getattr(core, prefix + "filter_grad")(x, FILTER, w, **given)
-    return getattr(core, prefix + "conv_transpose")(x, w, **given)
+def _call(prefix, x, w, groups, operation):
+    function = getattr(core, prefix + operation)
+    operands = (x, FILTER, w) if operation == "filter_grad" else (x, w)
+    return function(*operands, strides=STRIDE, groups=groups)
 
 
 def of_family(family, kind, dtype):
     """(problem, result) of a forced family; None where it does not take the dtype."""
-    case = problem(dtype, kind, family == "channelwise", family == "positions")
+    operation = OPERATION.get(family, "conv_transpose")
+    case = problem(dtype, kind, family == "channelwise", operation)
     groups = 32 if case.depthwise else 1
-    forced = None if family == "positions" else family
-    core.force_family(forced)
+    core.force_family(None if family == "positions" else family)
     try:
-        operation = "filter_grad" if case.filter_grad else "conv_transpose"
-        w_shape = FILTER if case.filter_grad else case.w.shape
+        w_shape = FILTER if operation == "filter_grad" else case.w.shape
         plan = core.plan(
-            case.x.shape, w_shape, strides=STRIDE, groups=groups, operation=operation, dtype=dtype
+            INPUT, w_shape, strides=STRIDE, groups=groups, operation=operation, dtype=dtype
         )
         if plan["family"] != family:
             return None
         case.in_pairs = "bfloat16 pairs" in plan["reason"]
-        return case, np.float64(_call("", case.x, case.w, groups, case.filter_grad))
+        return case, np.float64(_call("", case.x, case.w, groups, operation))
     finally:
         core.force_family(None)
 

@@ -107,11 +107,11 @@ CASES = {
     ),
     "CVE-2022-35969": (
         transpose([], [1, 1, 1, 1], [65534, 65534]),
-        r"input must have rank|output_shape must have 4 values",
+        r"input must have rank .*, got rank 0",
     ),
     "CVE-2022-35969 filter_grad": (
         filter_grad([1, 2, 2, 1], [65534, 65534], [], S2),
-        r"output_grad must have rank 4|filter_shape must have 4 values",
+        r"filter_shape must have 4 values .*, got 2",
     ),
     "CVE-2022-35999": (
         transpose([3, 1, 0, 3], [1, 2, 2, 3], [3, 1, 1, 2], [1, 1, 2, 1], "VALID"),
@@ -141,8 +141,7 @@ CASES = {
     "tensorflow#57495": (transpose([0, 3, 3, 2], [3, 3, 4, 2], strides=2), [0, 6, 6, 4]),
     "tensorflow#57958": (
         transpose([1, 4, 4, 3], [3, 3, 16, 3], [1, 2**30, 2**30, 16], 2),
-        r"output_shape\[1\] must be in \[7, 8\] for input length 4.*got 1073741824"
-        r"|output_shape must have at most 2\^56 elements, got more",
+        r"output_shape must have at most 2\^56 elements, got more",
     ),
     "tensorflow#127293 three values": (
         transpose([1, 4, 4, 3], [3, 3, 2, 3], [1, 8, 8], 2),
@@ -156,7 +155,10 @@ CASES = {
         transpose([1, 3, 2, 2, 2], [3, 3, 3, 2, 3], [5], S3, data_format="CHANNELS_FIRST"),
         r"output_shape must have 5 values.*got 1",
     ),
-    "tensorflow#125946": (transpose([1, 4, 4, 3], [], [1, 4, 4, 2]), r"filters? must have rank"),
+    "tensorflow#125946": (
+        transpose([1, 4, 4, 3], [], [1, 4, 4, 2]),
+        r"filters? must have rank .*, got rank 0",
+    ),
     **{
         f"negative output_shape {rank}-D": (
             transpose([1, *[4] * rank, 3], [*[3] * rank, 2, 3], [1, -8, *[8] * (rank - 1), 2], 2),
@@ -174,7 +176,7 @@ CASES = {
     ),
     "greatest int64": (
         transpose([1, 4, 3], [3, 2, 3], [1, 2**63 - 1, 2], 2, shape_dtype="int64"),
-        r"output_shape.* must .*|got 9223372036854775807",
+        r"output_shape\[1\] must be <= 2\^56, got 9223372036854775807",
     ),
     "int64 shape": (
         transpose([1, 4, 3], [3, 2, 3], [1, 8, 2], 2, shape_dtype="int64"),
@@ -332,12 +334,21 @@ CASES = {
         r"output_shape\[2\] must equal out_channels 4 \(filter\[1\] \* groups\), got 2",
     ),
     # ranks
-    "input of rank 0": (transpose([], [3, 3, 2, 3], [1, 4, 4, 2]), r"input must have rank"),
-    "input of rank 1": (transpose([4], [3, 3, 2, 3], [1, 4, 4, 2]), r"input must have rank"),
-    "filter of another rank": (transpose([1, 4, 3], [3, 3, 2, 3]), "must have (the )?rank"),
+    "input of rank 0": (
+        transpose([], [3, 3, 2, 3], [1, 4, 4, 2]),
+        r"input must have rank .*, got rank 0",
+    ),
+    "input of rank 1": (
+        transpose([4], [3, 3, 2, 3], [1, 4, 4, 2]),
+        r"input must have rank .*, got rank 1",
+    ),
+    "filter of another rank": (
+        transpose([1, 4, 3], [3, 3, 2, 3]),
+        r"filters? must have rank 3 .*, got rank 4",
+    ),
     "rank 7": (
         transpose([1] * 9, [1] * 9, [1] * 9),
-        r"strides must have 3 to 8 values.*got (rank )?9",
+        r"(strides must have 3 to 8 values.*|input must have rank 3 to 8), got (rank )?9",
     ),
     "rank 6": (transpose([1, *[2] * 6, 1], [*[2] * 6, 1, 1], strides=1), [1, *[2] * 6, 1]),
     # bias
@@ -428,12 +439,48 @@ def test_hazard(outcomes, name, mode):
         # TensorFlow reads a constant shape itself before it asks the op's shape function.
         words += "|Invalid value in tensor used for shape: -"
     if mode == "core":
-        # Pairs, and strides that may be one number, have words of their own.
+        # Pairs have words of their own.
         words = words.replace(
             r"explicit_paddings must have 6 values.*", "padding must have 1 or 3 pairs, "
         )
-        words = words.replace("strides must have 3 to 8 values", "input must have rank 3 to 8")
     assert re.search(words, outcome["message"]), outcome
+
+
+# Argument, rule and value, without what TensorFlow puts around them.
+SENTENCE = re.compile(
+    r"\b\w+(?:\[\d+\]| of spatial axis \d+| \(\w+\))* must [^\n]*?"
+    r"(?=$|\n| \[Op|\s*\[\[\{| for '\{\{|  name: )",
+    re.MULTILINE,
+)
+# What arrays and an int for `strides` tell of a rank is not what the op's list tells.
+RANK = re.compile(r"must have (?:the )?rank \d+( to \d+)?( \([^)]*\))?")
+
+
+def sentence(message):
+    found = SENTENCE.search(message)
+    assert found, message
+    # Python's functions take `filters`, as those of tf.nn do.
+    return RANK.sub("must have the rank of the call", found[0].replace("filters", "filter"))
+
+
+def of_its_own(name, mode, call):
+    """Where an entry point cannot have the words of the others: the same test has its own."""
+    negative_shape = re.search(r"negative (output_shape|filter_shape|batch)|least int64", name)
+    pairs = "explicit_paddings" in call
+    return (mode == "static" and negative_shape) or (mode == "core" and pairs) or name == "rank 7"
+
+
+@pytest.mark.parametrize("name", [name for name, (_, w) in CASES.items() if isinstance(w, str)])
+def test_the_words_are_the_same_in_every_mode(outcomes, name):
+    call = CASES[name][0]
+    if "allocation" in name:
+        return  # TensorFlow's own, in one mode
+    modes = [mode for mode in hazards.modes(call) if not of_its_own(name, mode, call)]
+    words = {mode: sentence(outcomes[name, mode]["message"]) for mode in modes}
+    if name == "filter_grad, other length":
+        # While tracing, what filter_shape holds is not known yet.
+        words = {mode: said.replace("filter length 3, ", "") for mode, said in words.items()}
+    assert len(set(words.values())) <= 1, words
 
 
 FLOAT, DOUBLE, LONG = (np.ones([1, 3, 1], t) for t in ("float32", "float64", "int64"))

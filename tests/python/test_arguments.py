@@ -202,9 +202,10 @@ def test_spatial_rank(known, rank):
 @pytest.mark.parametrize(
     ("ranks", "words"),
     [
-        ((2, None), "input must have rank >= 3 .* got rank 2"),
-        ((None, 0), "filters must have rank >= 3 .* got rank 0"),
-        ((4, 5), "filters must have the rank of input, 4, got 5"),
+        ((2, None), "input must have rank 3 to 8, got rank 2"),
+        ((9, 9), "input must have rank 3 to 8, got rank 9"),
+        ((None, 0), "filters must have rank 3 to 8, got rank 0"),
+        ((4, 5), r"filters must have rank 4 \(input's\), got rank 5"),
         ((None, None), "the number of spatial axes must be known"),
     ],
 )

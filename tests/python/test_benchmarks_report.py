@@ -74,8 +74,12 @@ def test_ratios_compare_like_with_like_and_leave_out_wrong_results():
 
 
 def test_a_tiny_call_is_compared_as_numpy_arrays():
-    tiny = typical(bound=0.001)
-    assert summary.against_all(tiny) == pytest.approx(1.2 / 1.5)
+    tiny = typical(core_constant=row(0.8)) | {"dispatch_ms": 0.6}
+    assert summary.is_tiny(tiny)
+    assert summary.against_all(tiny) == pytest.approx(1.2 / 0.8)
+    gradient = typical(operation="filter_grad") | {"dispatch_ms": 0.6}
+    assert summary.against_all(gradient) == pytest.approx(1.2 / 1.5)
+    assert not summary.is_tiny(typical() | {"dispatch_ms": 0.4})
 
 
 def test_without_peers_there_is_no_ratio():

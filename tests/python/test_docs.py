@@ -39,8 +39,9 @@ def run(page, folder, names):
 
 @pytest.mark.parametrize("name", PAGES)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_blocks_print_what_they_say(name, capsys, tmp_path):
+def test_blocks_print_what_they_say(name, capsys, monkeypatch, tmp_path):
     page = text(name)
+    monkeypatch.chdir(tmp_path)  # where some write models
     run(page, tmp_path, {"__name__": "page"})
     said = [
         match[1] or match[2]
@@ -48,6 +49,22 @@ def test_blocks_print_what_they_say(name, capsys, tmp_path):
         for match in re.finditer(r"^.*\bprint\(.*\)  # (.*)$|^# (.*)$", block, re.MULTILINE)
     ]
     assert " ".join(capsys.readouterr().out.split()) == " ".join(" ".join(said).split())
+
+
+def test_every_question_names_its_threads_and_shows_code():
+    *answered, last = re.split(r"^## ", text("faq.md"), flags=re.MULTILINE)[1:]
+    assert last.startswith("Not answered")
+    for question in answered:
+        thread = re.search(r"\]\(https://github\.com/[\w./-]+/(issues|pull)/\d+\)", question)
+        assert thread, question
+        assert BLOCK.search(question), question
+
+
+def test_tables_are_whole():
+    """A row behind an empty line is text."""
+    for page in sorted(DOCS.rglob("*.md")):
+        for table in re.findall(r"(?:^\|.*\n)+", page.read_text(encoding="utf-8"), re.MULTILINE):
+            assert re.search(r"\n\|[ :|-]+\|\n", "\n" + table), f"{page.name}: {table[:80]}"
 
 
 def section(title):

@@ -38,6 +38,12 @@ def test_every_example_is_short_and_tested(name):
     assert f'example("{name}")' in Path(__file__).read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("name", ["c/serve.c", "cpp/serve.cc"])
+def test_serving_without_python_is_short(name):
+    """test_examples_native.py builds and runs them."""
+    assert len((EXAMPLES / name).read_text(encoding="utf-8").splitlines()) < 60
+
+
 def dcgan_losses(module, layers, weights):
     """The losses of three steps of both networks, from equal weights and pictures."""
     generator, critic = module["networks"](*layers)

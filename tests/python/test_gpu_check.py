@@ -125,7 +125,7 @@ def test_its_bound_is_neither_loose_nor_tight(check):
 def test_the_whole_suite_is_timed(check):
     cases = list(check.suite_cases(""))
     suite = json.loads((ROOT / "benchmarks/suite.json").read_text(encoding="utf-8"))["workloads"]
-    assert len(cases) == len(suite) * 3 * 4
+    assert len(cases) == len(suite) * 3 * 5
     for workload, case in cases:
         assert math.prod(case.dims("filter")) > 0
         # What the gradient would infer is what the suite says.
@@ -162,6 +162,49 @@ def test_the_summary(check):
     header, line = check.summarise(rows).splitlines()
     assert line == "conv_transpose float32 2 1.00 0.50 0.30 0.50"
     assert len(header.split()) == len(line.split())
+
+
+def test_the_comparison_of_kernels(check):
+    row = {"operation": "conv_transpose", "dtype": "bfloat16", "seconds": 1e-3}
+    rows = [row, row | {"mma_seconds": 2e-3}, row | {"mma_seconds": 5e-4, "wgmma_seconds": 3e-3}]
+    header, mma, wgmma = check.compare(rows).splitlines()
+    assert mma == "mma conv_transpose bfloat16 2 1.00 0.50 2.00"
+    assert wgmma == "wgmma conv_transpose bfloat16 1 3.00 3.00 3.00"
+    assert len(header.split()) == len(mma.split())
+
+
+def test_wide_calls_are_for_wgmma(check):
+    source = random.Random(6)
+    for _ in range(60):
+        case = check.random_case(source, 200_000, wide=True)
+        assert case.dtype in ("half", "bfloat16")
+        assert case.in_channels // case.groups % 8 == case.out_channels // case.groups % 8 == 0
+        assert case.aligned
+        assert not case.channels_first
+
+
+PART = """
+import json, pathlib, sys, time
+arguments = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+folder = pathlib.Path(arguments["--output"])
+folder.mkdir(parents=True)
+(folder / "figures.json").write_text(json.dumps({"rows": [arguments["--wgmma"]]}))
+time.sleep(float(arguments["--seed"]))
+sys.exit(1)
+"""
+
+
+def test_a_part_that_ends_early_leaves_its_figures(check, tmp_path, monkeypatch):
+    part = tmp_path / "part.py"
+    part.write_text(PART, encoding="utf-8")
+    monkeypatch.setattr(check, "__file__", str(part))
+    options = check.parser().parse_args(["--output", str(tmp_path / "log"), "--seed", "0"])
+    given = ["--wgmma", "0"]
+    code, figures = check.run_part("mma", options, part, given, 20)
+    assert (code, figures) == (1, {"exit_code": 1, "rows": ["0"]})
+    options.seed = 60
+    code, figures = check.run_part("time", options, part, given, -19)
+    assert code == figures["exit_code"] == 124
 
 
 def test_peers_compute_the_same(check):

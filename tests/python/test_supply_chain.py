@@ -1,30 +1,39 @@
 """What the package is made of is listed, and nothing in it reaches for a network."""
 
+import hashlib
 import importlib.metadata
 import json
 import pathlib
 import re
 import subprocess
 import sys
+import zipfile
 
 import pytest
+import tensorflow as tf
 from conftest import PACKAGE
+from scripts import release
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
+def pins(file):
+    """The names that a file of requirements pins; all lines do."""
+    lines = (ROOT / ".ci" / file).read_text(encoding="utf-8").splitlines()
+    pinned = [line for line in lines if not line.startswith("#")]
+    assert pinned
+    assert all(re.fullmatch(r"[\w.-]+==[\d.]+(; .*)?", line) for line in pinned), file
+    return {line.split("==")[0] for line in pinned}
+
+
 def test_build_requirements_are_pinned():
-    lines = (ROOT / ".ci/requirements-build.txt").read_text(encoding="utf-8").splitlines()
-    pins = {line.split("==")[0] for line in lines if not line.startswith("#")}
-    assert all(re.fullmatch(r"[\w.-]+==[\d.]+", line) for line in lines if not line.startswith("#"))
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     required = project.split("requires = [", 1)[1].split("]", 1)[0]
-    cuda = (ROOT / ".ci/requirements-cuda.txt").read_text(encoding="utf-8").splitlines()
-    pinned = [line for line in cuda if not line.startswith("#")]
-    assert pinned
-    assert all(re.fullmatch(r"[\w.-]+==[\d.]+(; .*)?", line) for line in pinned)
     # TensorFlow is the user's choice.
-    assert set(re.findall(r'"([\w-]+)', required)) == pins | {"tensorflow"}
+    named = set(re.findall(r'"([\w-]+)', required))
+    assert named == pins("requirements-build.txt") | {"tensorflow"}
+    assert pins("requirements-cuda.txt") == {"nvidia-cuda-nvrtc-cu12"}
+    assert {"auditwheel", "wheel"} <= pins("requirements-release.txt")
 
 
 def test_bill_of_materials():
@@ -41,11 +50,31 @@ def test_bill_of_materials():
     assert subject["version"] == version
     hashes = {file["name"]: file["hashes"][0]["content"] for file in subject["components"]}
     assert any("_conv_transpose_nd_ops" in name for name in hashes)
-    assert all(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in hashes.values())
+    distribution = importlib.metadata.distribution("conv-transpose-nd")
+    for name, digest in hashes.items():
+        content = pathlib.Path(distribution.locate_file(name)).read_bytes()
+        assert digest == hashlib.sha256(content).hexdigest()
     names = {component["name"] for component in bill["components"]}
     assert {"numpy", "pybind11", "cmake"} <= names
     refs = {component["bom-ref"] for component in bill["components"]}
     assert set(bill["dependencies"][0]["dependsOn"]) <= refs
+
+
+def test_a_release_lists_what_is_in_its_wheel(tmp_path):
+    wheel = tmp_path / "conv_transpose_nd-9.8.7-cp311-cp311-linux_x86_64.whl"
+    files = {"conv_transpose_nd/tf2_21/_conv_transpose_nd_ops.so": b"op", "libm.so.6": b"m"}
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, content in {**files, "conv_transpose_nd/ops.py": b"python"}.items():
+            archive.writestr(name, content)
+    written = release.write_bill(wheel, {"2.21": sys.executable}, tmp_path)
+    bill = json.loads(written.read_text(encoding="utf-8"))
+    subject = bill["metadata"]["component"]
+    assert subject["version"] == "9.8.7"
+    assert subject["hashes"][0]["content"] == hashlib.sha256(wheel.read_bytes()).hexdigest()
+    listed = {file["name"]: file["hashes"][0]["content"] for file in subject["components"]}
+    assert listed == {name: hashlib.sha256(c).hexdigest() for name, c in files.items()}
+    needs = bill["dependencies"][0]["dependsOn"]
+    assert any(re.fullmatch(rf"pkg:pypi/tensorflow(-cpu)?@{tf.__version__}", n) for n in needs)
 
 
 def test_no_library_calls_the_network():

@@ -1,6 +1,7 @@
 """scripts/load.py and examples/batch_inference.py, small: that they run and what they write."""
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -36,9 +37,9 @@ def models(tmp_path_factory):
     return folder
 
 
-def run(*command):
+def run(*command, python=sys.executable):
     done = subprocess.run(
-        [sys.executable, *map(str, command)],
+        [python, *map(str, command)],
         env=child_environment(),
         capture_output=True,
         text=True,
@@ -75,17 +76,25 @@ def test_load(models, tmp_path):
     assert printed.splitlines()[1].split()[0] == "ours"
 
 
-def test_batches_with_tf_data(models, tmp_path):
+BEAM = os.environ.get("CONV_TRANSPOSE_ND_BEAM", "")
+needs_beam = pytest.mark.skipif(
+    not BEAM, reason="set CONV_TRANSPOSE_ND_BEAM to a Python with apache-beam and this TensorFlow"
+)
+
+
+@pytest.mark.parametrize(
+    ("python", "options"),
+    [(sys.executable, []), pytest.param(BEAM, ["--beam"], marks=needs_beam)],
+    ids=["tf.data", "Beam"],
+)
+def test_batches(models, tmp_path, python, options):
     (tmp_path / "in").mkdir()
     inputs = np.random.default_rng(1).standard_normal([5, 6, 7, 3]).astype("f")
     for i, value in enumerate(inputs):
         np.save(tmp_path / "in" / f"{i}.npy", value)
-    run(
-        ROOT / "examples/batch_inference.py",
-        models / "ours",
-        tmp_path / "in/*.npy",
-        tmp_path / "out",
-    )
+    program = ROOT / "examples/batch_inference.py"
+    arguments = [models / "ours", tmp_path / "in/*.npy", tmp_path / "out", *options]
+    run(program, *arguments, python=python)
     written = [np.load(tmp_path / "out" / f"{i}.npy") for i in range(5)]
     loaded = tf.saved_model.load(str(models / "ours"))
     np.testing.assert_array_equal(written, loaded.serve(tf.constant(inputs)))

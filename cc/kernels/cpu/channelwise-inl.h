@@ -46,6 +46,53 @@ struct ChannelwiseRun {
   int64_t positions;
 };
 
+// Adds the bias, activates and stores a block of sums. What is asked is asked
+// once for the block, not for each vector.
+template <typename T, int kPositions, int kVectors>
+[[gnu::always_inline]] inline void StoreBlock(const GatherCall<T>& call,
+                                              Vec<Compute<T>> (*sums)[kVectors],
+                                              int64_t channel, bool vectors,
+                                              bool stream, T* result,
+                                              int64_t result_step) {
+  using A = Compute<T>;
+  if (!vectors) {
+    for (int p = 0; p < kPositions; ++p, result += result_step) {
+      A row[kVectors * kLanes<A>];
+      for (int v = 0; v < kVectors; ++v) Store(row + v * kLanes<A>, sums[p][v]);
+      StoreColumns(call, row, kVectors * kLanes<A>, channel, result);
+    }
+    return;
+  }
+  if constexpr (std::is_same_v<T, A>) {
+    const auto each = [&](const auto& visit) {
+#pragma GCC unroll 4
+      for (int p = 0; p < kPositions; ++p) {
+#pragma GCC unroll 4
+        for (int v = 0; v < kVectors; ++v) {
+          visit(&sums[p][v], p * result_step + channel + v * kLanes<A>,
+                v * kLanes<A>);
+        }
+      }
+    };
+    if (call.bias != nullptr) {
+      each([&](Vec<A>* sum, int64_t, int64_t c) {
+        *sum += Load(call.bias + channel + c);
+      });
+    }
+    if (call.plan.geometry.activation == Activation::kRelu) {
+      each([&](Vec<A>* sum, int64_t, int64_t) {
+        *sum = *sum < A(0) ? Vec<A>{} : *sum;
+      });
+    }
+    if (stream) {
+      each(
+          [&](Vec<A>* sum, int64_t at, int64_t) { Stream(result + at, *sum); });
+    } else {
+      each([&](Vec<A>* sum, int64_t at, int64_t) { Store(result + at, *sum); });
+    }
+  }
+}
+
 // kVectors vectors of channels, from `channel` on, of a run whose positions all
 // have the same taps; kPositions at a time. Returns how many positions are
 // done.
@@ -82,30 +129,15 @@ CT_NOINLINE int64_t SumChannels(const GatherCall<T>& call,
         for (int p = 0; p < kPositions; ++p) {
 #pragma GCC unroll 4
           for (int v = 0; v < kVectors; ++v) {
-            sums[p][v] +=
-                LoadWide<T>(x + p * step + v * kLanes<A>) * weights[v];
+            sums[p][v] += LoadWide<T>(x + v * kLanes<A>) * weights[v];
           }
+          x += step;
         }
       }
     }
-#pragma GCC unroll 4
-    for (int p = 0; p < kPositions; ++p) {
-      if (vectors) {
-#pragma GCC unroll 4
-        for (int v = 0; v < kVectors; ++v) {
-          StoreVector(call, sums[p][v], channel + v * kLanes<A>, stream,
-                      result);
-        }
-      } else {
-        A row[kVectors * kLanes<A>];
-#pragma GCC unroll 4
-        for (int v = 0; v < kVectors; ++v) {
-          Store(row + v * kLanes<A>, sums[p][v]);
-        }
-        StoreColumns(call, row, kVectors * kLanes<A>, channel, result);
-      }
-      result += run.result_step;
-    }
+    StoreBlock<T, kPositions, kVectors>(call, sums, channel, vectors, stream,
+                                        result, run.result_step);
+    result += kPositions * run.result_step;
     source += kPositions * step;
   }
   return done;

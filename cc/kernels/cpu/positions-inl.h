@@ -203,9 +203,7 @@ class Positions {
                 int64_t positions, bool accumulate, A* tile,
                 int64_t tile_stride) {
     const bool more = ahead_line_ < ahead_.lines;
-    const W* ahead =
-        more ? ahead_.base + ahead_line_++ * PositionRows<T>::kLineElements
-             : right;
+    const W* ahead = more ? ahead_.base + ahead_line_++ * ahead_.step : right;
     const int64_t* ahead_at = more ? ahead_.at : chunk_.at();
     WithTile(tile_rows, tile_vectors, [&](auto rows, auto vectors) {
       MultiplyPositions<W, rows(), vectors()>(

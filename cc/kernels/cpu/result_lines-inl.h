@@ -43,6 +43,35 @@ class RunAdder {
   Mask mask_;
 };
 
+// Which lanes of a vector from offset i on lie in a row of `count` elements.
+template <typename A>
+class RowMask {
+ public:
+  using Int = std::conditional_t<sizeof(A) == 8, int64_t, int32_t>;
+  typedef Int Mask __attribute__((vector_size(CT_VECTOR_BYTES)));
+
+  RowMask() {
+    for (int l = 0; l < kLanes<A>; ++l) {
+      from_[l] = to_[kLanes<A> + l] = 0;
+      from_[kLanes<A> + l] = to_[l] = -1;
+    }
+  }
+
+  Mask At(int64_t i, int64_t count) const {
+    constexpr int64_t kCount = kLanes<A>;
+    Mask from, to;
+    std::memcpy(&from, from_ + kCount + std::clamp<int64_t>(i, -kCount, 0),
+                sizeof(from));
+    std::memcpy(&to, to_ + kCount - std::clamp<int64_t>(count - i, 0, kCount),
+                sizeof(to));
+    return from & to;
+  }
+
+ private:
+  // Windows of these let lanes through from one on, or up to one.
+  Int from_[2 * kLanes<A>], to_[2 * kLanes<A>];
+};
+
 // Lines lie side by side, blocks.line elements each: [position][channel], or
 // transposed [position mod stride][channel][position / stride].
 template <typename T>

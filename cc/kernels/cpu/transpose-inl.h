@@ -81,15 +81,15 @@ void Interleave(const A* from, int64_t step, int64_t rows, int64_t count,
     } else if (rows == 4) {
       InterleaveVectors<A, 4>(from, step, block);
     } else {
-      A square[kCount * kCount];
+      Vec<A> lanes[kCount];
+#pragma GCC unroll 16
       for (int64_t r = 0; r < kCount; ++r) {
-        Store(square + r * kCount, Load(from + std::min(r, rows - 1) * step));
+        lanes[r] = Load(from + std::min(r, rows - 1) * step);
       }
-      TransposeSquare(square, kCount, square, kCount);
+      ShuffleRows<A, kCount>(lanes);
       // In ascending order: what a vector has too much, the next overwrites.
-      for (int64_t p = 0; p < kCount; ++p) {
-        Store(block + p * rows, Load(square + p * kCount));
-      }
+#pragma GCC unroll 16
+      for (int64_t p = 0; p < kCount; ++p) Store(block + p * rows, lanes[p]);
     }
   }
 }

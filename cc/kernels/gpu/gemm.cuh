@@ -68,11 +68,11 @@ struct GemmTile {
   int32_t group;
   int32_t row;  // first
   int32_t column;
+  int32_t split;
   // Gather.
   const GemmPhase* phase;
   const GemmTap* taps;
   // Filter gradient.
-  int32_t split;
   int32_t first_position;
   int32_t end_position;
   int32_t tap;
@@ -95,6 +95,7 @@ CT_DEVICE GemmTile GatherTile(const GemmParams& p, const void* workspace) {
   tile.folds = tables.folds;
   tile.phase = tables.phases + low;
   tile.taps = tables.taps + tile.phase->first_tap;
+  tile.split = static_cast<int32_t>(blockIdx.y);
   int32_t rest = index - tile.phase->first_tile;
   tile.column = rest % p.column_tiles * kColumns;
   rest /= p.column_tiles;
@@ -225,7 +226,8 @@ struct ChunkMap {
   }
 };
 
-// Operands of a gather, one depth block after the other.
+// Operands of a gather, one depth block after the other. Of a block, Seek(i)
+// precedes the i-th chunks.
 template <typename T, GemmKind kKind, int kRows, int kColumns, int kDepth,
           int kThreads>
 class GatherLoader {
@@ -233,6 +235,13 @@ class GatherLoader {
   using First = ChunkMap<T, true, kRows, kDepth, kThreads>;
   using Second = ChunkMap<T, kKind == kGemmForward, kColumns, kDepth, kThreads>;
   static constexpr int kLength = Chunk<T>::kLength;
+  static_assert(First::kEach == Second::kEach, "read side by side");
+  // A thread's chunks of an operand that is not deep have one column, and
+  // depths equally far apart: one pointer serves them.
+  static constexpr bool kOneColumn = kKind == kGemmInputGrad;
+  static constexpr int kSeconds = kOneColumn ? 1 : Second::kEach;
+  static constexpr int kSecondStep = kThreads / Second::kAcross;
+  static_assert(!kOneColumn || kThreads % Second::kAcross == 0, "one column");
 
   CT_DEVICE GatherLoader(const GemmParams& p, const GemmTile& tile,
                          const RowTable<kRows>& rows, const void* source,
@@ -242,12 +251,19 @@ class GatherLoader {
         rows_(rows),
         source_(static_cast<const T*>(source)),
         filter_(static_cast<const T*>(filter)) {
-    SetTap();
+    const int32_t per_tap = (p.depth + kDepth - 1) / kDepth;
+    const int32_t all = tile.phase->taps * per_tap;
+    const int32_t each = (all + p.splits - 1) / p.splits;
+    const int32_t begin = Min(tile.split * each, all);
+    blocks_ = Min(all - begin, each);
+    tap_ = begin / per_tap;
+    depth_ = begin % per_tap * kDepth;
+    if (blocks_ > 0) SetTap();
   }
 
-  CT_DEVICE int32_t Blocks() const {
-    return tile_.phase->taps * ((p_.depth + kDepth - 1) / kDepth);
-  }
+  CT_DEVICE int32_t Blocks() const { return blocks_; }
+
+  CT_DEVICE void Seek(int) {}
 
   CT_DEVICE ChunkSource<T> FirstChunk(int i) const {
     const int32_t left =
@@ -264,7 +280,7 @@ class GatherLoader {
               column_left > 0 ? Min(depth_left, kLength) : 0,
               p_.vector_second != 0};
     }
-    return {second_[i], p_.filter_column,
+    return {second_[0] + i * kSecondStep * p_.filter_depth, p_.filter_column,
             depth_left > 0 ? Min(column_left, kLength) : 0,
             p_.vector_second != 0};
   }
@@ -282,7 +298,7 @@ class GatherLoader {
       first_[i] += kDepth * p_.source_channel;
     }
 #pragma unroll
-    for (int i = 0; i < Second::kEach; ++i) {
+    for (int i = 0; i < kSeconds; ++i) {
       second_[i] += kDepth * p_.filter_depth;
     }
   }
@@ -297,16 +313,16 @@ class GatherLoader {
       const int row = First::Major(i);
       if (Inside(p_, rows_, row, tap)) inside_ |= 1u << i;
       first_[i] = source_ + (rows_.source[row] + tap.source +
-                             First::Depth(i) * p_.source_channel);
+                             (depth_ + First::Depth(i)) * p_.source_channel);
     }
 #pragma unroll
-    for (int i = 0; i < Second::kEach; ++i) {
+    for (int i = 0; i < kSeconds; ++i) {
       if (!Second::Has(i)) continue;
       // Columns that do not exist have no fold either.
       const int32_t column =
           Min(tile_.column + Second::Major(i), p_.columns - 1);
       second_[i] = filter_ + (FilterColumn(p_, tile_, column) + tap.filter +
-                              Second::Depth(i) * p_.filter_depth);
+                              (depth_ + Second::Depth(i)) * p_.filter_depth);
     }
   }
 
@@ -316,15 +332,17 @@ class GatherLoader {
   const T* source_;
   const T* filter_;
   const T* first_[First::kEach] = {};
-  const T* second_[Second::kEach] = {};
+  const T* second_[kSeconds] = {};
   uint32_t inside_ = 0;
-  int32_t tap_ = 0;
-  int32_t depth_ = 0;
+  int32_t blocks_;
+  int32_t tap_;
+  int32_t depth_;
 };
 
 // Operands of a filter gradient: positions are the depth, and those that meet
 // no output through the tile's tap are zeros in both, so that no infinity is
-// multiplied by zero.
+// multiplied by zero. They are found one by one as they are read: kept for all
+// chunks, they would take the registers of the sums.
 template <typename T, GemmKind kKind, int kRows, int kColumns, int kDepth,
           int kThreads>
 class FilterGradLoader {
@@ -343,9 +361,7 @@ class FilterGradLoader {
         rows_(rows),
         input_(static_cast<const T*>(input)),
         output_grad_(static_cast<const T*>(output_grad)),
-        position_(tile.first_position) {
-    Find();
-  }
+        position_(tile.first_position) {}
 
   CT_DEVICE int32_t Blocks() const {
     return (tile_.end_position - tile_.first_position + kDepth - 1) / kDepth;
@@ -353,57 +369,50 @@ class FilterGradLoader {
 
   CT_DEVICE ChunkSource<T> FirstChunk(int i) const {
     const int32_t left = p_.rows - tile_.row - First::Major(i);
-    return {output_grad_ + first_[i], p_.gradient_channel,
-            (inside_ >> i & 1) ? Min(left, kLength) : 0, p_.vector_first != 0};
+    return {output_grad_ + first_, p_.gradient_channel,
+            inside_ ? Min(left, kLength) : 0, p_.vector_first != 0};
   }
   CT_DEVICE ChunkSource<T> SecondChunk(int i) const {
     const int32_t left = p_.columns - tile_.column - Second::Major(i);
-    return {input_ + second_[i], p_.source_channel,
-            (inside_ >> i & 1) ? Min(left, kLength) : 0, p_.vector_second != 0};
+    return {input_ + second_, p_.source_channel,
+            inside_ ? Min(left, kLength) : 0, p_.vector_second != 0};
   }
 
-  CT_DEVICE void Advance() {
-    position_ += kDepth;
-    Find();
+  CT_DEVICE void Advance() { position_ += kDepth; }
+
+  CT_DEVICE void Seek(int i) {
+    int32_t rest = position_ + First::Depth(i);
+    bool inside = First::Has(i) && rest < tile_.end_position;
+    int64_t first = tile_.group * p_.gradient_group +
+                    (tile_.row + First::Major(i)) * p_.gradient_channel;
+    int64_t second = tile_.group * p_.source_group +
+                     (tile_.column + Second::Major(i)) * p_.source_channel;
+#pragma unroll 1
+    for (int a = p_.rank - 1; a >= 0; --a) {
+      const int32_t quotient = Divide(rest, p_.input_length[a]);
+      const int32_t at =
+          rest - quotient * static_cast<int32_t>(p_.input_length[a].divisor);
+      const int32_t output = at * p_.stride[a] + rows_.coordinate[a][0];
+      rest = quotient;
+      inside = inside && static_cast<uint32_t>(output) <
+                             static_cast<uint32_t>(p_.output_length[a]);
+      first += output * p_.gradient_axis[a];
+      second += at * p_.source_axis[a];
+    }
+    inside_ = inside;
+    first_ = first + rest * p_.gradient_batch;
+    second_ = second + rest * p_.source_batch;
   }
 
  private:
-  CT_DEVICE void Find() {
-    inside_ = 0;
-#pragma unroll
-    for (int i = 0; i < First::kEach; ++i) {
-      int32_t rest = position_ + First::Depth(i);
-      bool inside = First::Has(i) && rest < tile_.end_position;
-      int64_t first = tile_.group * p_.gradient_group +
-                      (tile_.row + First::Major(i)) * p_.gradient_channel;
-      int64_t second = tile_.group * p_.source_group +
-                       (tile_.column + Second::Major(i)) * p_.source_channel;
-#pragma unroll 1
-      for (int a = p_.rank - 1; a >= 0; --a) {
-        const int32_t quotient = Divide(rest, p_.input_length[a]);
-        const int32_t at =
-            rest - quotient * static_cast<int32_t>(p_.input_length[a].divisor);
-        const int32_t output = at * p_.stride[a] + rows_.coordinate[a][0];
-        rest = quotient;
-        inside = inside && static_cast<uint32_t>(output) <
-                               static_cast<uint32_t>(p_.output_length[a]);
-        first += output * p_.gradient_axis[a];
-        second += at * p_.source_axis[a];
-      }
-      if (inside) inside_ |= 1u << i;
-      first_[i] = first + rest * p_.gradient_batch;
-      second_[i] = second + rest * p_.source_batch;
-    }
-  }
-
   const GemmParams& p_;
   const GemmTile& tile_;
   const RowTable<kRows>& rows_;
   const T* input_;
   const T* output_grad_;
-  int64_t first_[First::kEach] = {};
-  int64_t second_[First::kEach] = {};
-  uint32_t inside_ = 0;
+  int64_t first_;
+  int64_t second_;
+  bool inside_;
   int32_t position_;
 };
 
@@ -471,6 +480,22 @@ CT_DEVICE int64_t ElementAt(const GemmParams& p, const GemmTile& tile,
   return tile.folds[at.fold].result + at.channel * p.result_channel;
 }
 
+// Where sums of a range of depth wait for those of the others, in a filter
+// gradient by element, in a gather by tile: results of phases without a tap
+// have none.
+template <typename A, int kRows, int kColumns>
+CT_DEVICE A* PartialSums(const GemmParams& p, const GemmTile& tile,
+                         int64_t result, int row, int across, void* workspace) {
+  if (tile.phase == nullptr) {
+    return static_cast<A*>(workspace) +
+           (tile.split * p.elements + result + tile.column + across);
+  }
+  A* sums = reinterpret_cast<A*>(static_cast<char*>(workspace) + p.partials);
+  const int64_t index = static_cast<int64_t>(tile.split) * gridDim.x +
+                        static_cast<int64_t>(blockIdx.x);
+  return sums + (index * (kRows * kColumns) + row * kColumns + across);
+}
+
 // Turns sums into results: rows [0, slice_rows) of `slice`, `pitch` sums each,
 // are rows row_of(r) of the tile. A slice and not the whole tile, so that it
 // fits where the operands were.
@@ -491,10 +516,11 @@ CT_DEVICE void StoreSlice(const GemmParams& p, const GemmTile& tile,
     if (row < 0 || column >= p.columns) continue;
     const int count = Min(p.columns - column, int32_t{kLength});
     A* sums = slice + r * pitch + across * kLength;
-    if (p.splits > 1) {
-      A* partial =
-          static_cast<A*>(workspace) + (tile.split * p.elements + row + column);
-      for (int c = 0; c < count; ++c) partial[c] = sums[c];
+    if (p.store_partials) {
+      A* partial = PartialSums<A, kRows, kColumns>(p, tile, row, row_of(r),
+                                                   across * kLength, workspace);
+      const int stored = tile.phase != nullptr ? kLength : count;
+      for (int c = 0; c < stored; ++c) partial[c] = sums[c];
       continue;
     }
     const ColumnCursor begin = CursorAt(p, column);

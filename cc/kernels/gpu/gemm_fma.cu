@@ -1,5 +1,6 @@
-// Implicit GEMM with the FMAs of the CUDA cores: float and double, and half and
-// bfloat16 where there are no tensor cores for both (below sm_80).
+// Implicit GEMM with the FMAs of the CUDA cores: float; double where there are
+// no tensor cores for it that are faster (all but 8.x and 9.0); half and
+// bfloat16 where there are none for both (below sm_80).
 //
 // A block of 256 threads; a thread has a register tile of kEachRow x
 // kEachColumn sums. Operands pass through registers into one of two shared
@@ -103,15 +104,13 @@ class FmaGemm {
     }
   }
 
-  CT_DEVICE static void Fetch(const Loader& loader,
+  CT_DEVICE static void Fetch(Loader& loader,
                               Stage<T, kRows, kDepth, First>* first,
                               Stage<T, kColumns, kDepth, Second>* second) {
 #pragma unroll
     for (int i = 0; i < First::kEach; ++i) {
+      loader.Seek(i);
       if (First::Has(i)) first->chunk[i] = loader.FirstChunk(i).Load();
-    }
-#pragma unroll
-    for (int i = 0; i < Second::kEach; ++i) {
       if (Second::Has(i)) second->chunk[i] = loader.SecondChunk(i).Load();
     }
   }
@@ -171,7 +170,7 @@ class FmaGemm {
             return pass / 4 * (kRows / kQuads) + r * 4 + pass % 4;
           });
     }
-    if (kKind == kGemmFilterGrad) return;
+    if (kKind == kGemmFilterGrad || p.store_partials) return;
     if (__syncthreads_or(bad)) {
       RepairBorders<T, kRows, kColumns, kThreads>(
           p, tile, rows, static_cast<const T*>(first),
@@ -196,7 +195,9 @@ class FmaGemm {
 
 CT_GEMM(float, float, 128, 8, 2)
 CT_GEMM(float, float, 64, 16, 2)
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ < 800 || __CUDA_ARCH__ >= 1000
 CT_GEMM(double, double, 64, 8, 2)
+#endif
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ < 800
 CT_GEMM(Half, half_fma, 64, 16, 2)
 CT_GEMM(BFloat16, bfloat16_fma, 64, 16, 2)

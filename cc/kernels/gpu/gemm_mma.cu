@@ -1,13 +1,18 @@
 // Implicit GEMM on tensor cores through mma.sync, fed by cp.async: half and
-// bfloat16, and float rounded to TF32. sm_80 and later.
+// bfloat16, and float rounded to TF32, sm_80 and later; double, where there are
+// tensor cores for it that are worth it, on 8.0 and 9.0.
 //
 // Warps share a tile of 128 x 128 (2 x 4 warps of 64 x 32) or 64 x 64 (2 x 2 of
 // 32 x 32). Shared tiles hold 64 bytes of depth, in chunks of 16 bytes that are
-// permuted so that the eight rows which an ldmatrix reads lie in different
-// banks:
-//   deep operands  [row or column][4 chunks]:  chunk ^ (row / 2) % 4
+// permuted so that what a warp reads at a time (the eight rows of an ldmatrix,
+// the four depths of eight rows of TF32, of four rows of double) lies in
+// different banks:
+//   deep operands  [row or column][4 chunks]:  chunk ^ (row / 2) % 4, or
+//                                              chunk ^ (row / 2) % 2 * 2,
+//                                              double
 //   others         [depth][chunks of a row]:   chunk ^ depth % 8, or
-//                                              chunk ^ depth % 4 * 2 for TF32
+//                                              chunk ^ depth % 4 * 2, 4 bytes
+//                                              and more
 #include "cc/kernels/gpu/gemm.cuh"
 
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
@@ -32,6 +37,28 @@ CT_DEVICE void Mma(float, const uint32_t (&a)[4], uint32_t b0, uint32_t b1,
                    float (&sum)[4]) {
   MmaTf32(a, b0, b1, sum);
 }
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ < 1000
+CT_DEVICE void Mma(double, const double (&a)[4], double b0, double b1,
+                   double (&sum)[4]) {
+  MmaDouble(a, b0, b1, sum);
+}
+#endif
+
+// What a register of an instruction's operands holds.
+template <typename T>
+struct FragmentOf {
+  using type = uint32_t;
+};
+template <>
+struct FragmentOf<double> {
+  using type = double;
+};
+template <typename T>
+using Fragment = typename FragmentOf<T>::type;
+
+// Depth of one instruction.
+template <typename T>
+constexpr int kStepDepth = sizeof(T) == 8 ? 8 : 32 / sizeof(T);
 
 CT_DEVICE int Lane() { return threadIdx.x % 32; }
 
@@ -44,20 +71,21 @@ struct SharedTile {
   CT_DEVICE static int Offset(int major, int depth) {
     constexpr int kLength = Chunk<T>::kLength;
     if (kDeep) {
-      return major * kDepthBytes + ((depth / kLength) ^ (major >> 1 & 3)) * 16;
+      const int swizzle = sizeof(T) == 8 ? (major & 2) : (major >> 1 & 3);
+      return major * kDepthBytes + ((depth / kLength) ^ swizzle) * 16;
     }
     const int swizzle = sizeof(T) == 2 ? (depth & 7) : (depth & 3) * 2;
     return depth * (kMajor * static_cast<int>(sizeof(T))) +
            ((major / kLength) ^ swizzle) * 16;
   }
 
-  // What an m16n8k16 (m16n8k8) takes of 16 rows of the first operand.
+  // What an instruction takes of 16 rows of the first operand.
   CT_DEVICE static void First(const unsigned char* tile, int major, int step,
-                              uint32_t (&fragment)[4]) {
+                              Fragment<T> (&fragment)[4]) {
     const int lane = Lane();
-    if constexpr (kDeep) {
+    if constexpr (kDeep && sizeof(T) <= 4) {
       LoadMatrices<false>(tile + Offset(major + lane % 16,
-                                        step + lane / 16 * (StepDepth() / 2)),
+                                        step + lane / 16 * kStepDepth<T> / 2),
                           fragment);
     } else if constexpr (sizeof(T) == 2) {
       LoadMatrices<true>(tile + Offset(major + lane / 8 % 2 * 8,
@@ -76,12 +104,12 @@ struct SharedTile {
   // Of 16 columns of the second operand: b0 and b1 of the first eight, then of
   // the others.
   CT_DEVICE static void Second(const unsigned char* tile, int major, int step,
-                               uint32_t (&fragment)[4]) {
+                               Fragment<T> (&fragment)[4]) {
     const int lane = Lane();
-    if constexpr (kDeep) {
+    if constexpr (kDeep && sizeof(T) <= 4) {
       LoadMatrices<false>(
           tile + Offset(major + lane / 16 * 8 + lane % 8,
-                        step + lane / 8 % 2 * (StepDepth() / 2)),
+                        step + lane / 8 % 2 * kStepDepth<T> / 2),
           fragment);
     } else if constexpr (sizeof(T) == 2) {
       LoadMatrices<true>(tile + Offset(major + lane / 16 * 8,
@@ -98,16 +126,14 @@ struct SharedTile {
   }
 
  private:
-  // Depth of one mma.
-  CT_DEVICE static constexpr int StepDepth() { return 32 / sizeof(T); }
-
-  CT_DEVICE static uint32_t Element(const unsigned char* tile, int major,
-                                    int depth) {
-    return *reinterpret_cast<const uint32_t*>(tile + Offset(major, depth) +
-                                              major % 4 * 4);
+  CT_DEVICE static Fragment<T> Element(const unsigned char* tile, int major,
+                                       int depth) {
+    const int place = (kDeep ? depth : major) % Chunk<T>::kLength;
+    return reinterpret_cast<const Fragment<T>*>(tile +
+                                                Offset(major, depth))[place];
   }
 
-  CT_DEVICE static void Round(uint32_t (&fragment)[4]) {
+  CT_DEVICE static void Round(Fragment<T> (&fragment)[4]) {
     if constexpr (sizeof(T) == 4) {
 #pragma unroll
       for (int i = 0; i < 4; ++i) fragment[i] = RoundTf32(fragment[i]);
@@ -115,16 +141,17 @@ struct SharedTile {
   }
 };
 
-struct alignas(8) Pair {
-  float value[2];
+template <typename A>
+struct alignas(2 * sizeof(A)) Pair {
+  A value[2];
 };
 
 template <typename T, GemmKind kKind, int kSide>
 class MmaGemm {
  public:
+  using A = Accumulator<T>;
   static constexpr int kThreads = kSide == 128 ? 256 : 128;
   static constexpr int kDepth = kDepthBytes / sizeof(T);
-  static constexpr int kStep = 32 / sizeof(T);  // depth of one mma
   static constexpr int kWarpsAcross = kSide / kWarpColumns;
   static constexpr int kWarpsDown = kThreads / 32 / kWarpsAcross;
   static constexpr int kWarpRows = kSide / kWarpsDown;
@@ -138,7 +165,8 @@ class MmaGemm {
   using FirstTile = SharedTile<T, kKind != kGemmFilterGrad, kSide>;
   using SecondTile = SharedTile<T, kKind == kGemmForward, kSide>;
   static constexpr int kStageBytes = FirstTile::kBytes + SecondTile::kBytes;
-  static_assert(kWarpsDown * 16 * kPitch * 4 <= kStages * kStageBytes,
+  static_assert(kWarpsDown * 16 * kPitch * static_cast<int>(sizeof(A)) <=
+                    kStages * kStageBytes,
                 "a slice of sums fits where the operands were");
   static_assert(First::kChunks % kThreads == 0 &&
                     Second::kChunks % kThreads == 0,
@@ -153,10 +181,10 @@ class MmaGemm {
     const GemmTile tile = Gemm::Tile(p, workspace);
     Gemm::FillRows(p, tile, rows);
     __syncthreads();
-    float sum[kDown][kAcross][4] = {};
+    A sum[kDown][kAcross][4] = {};
     Multiply(p, tile, *rows, first, second, shared, sum);
     Finish(p, tile, *rows, first, second, bias, result, workspace,
-           reinterpret_cast<float*>(shared), sum);
+           reinterpret_cast<A*>(shared), sum);
   }
 
  private:
@@ -176,14 +204,12 @@ class MmaGemm {
     }
   }
 
-  CT_DEVICE static void Fetch(const Loader& loader, unsigned char* stage) {
+  CT_DEVICE static void Fetch(Loader& loader, unsigned char* stage) {
 #pragma unroll
     for (int i = 0; i < First::kEach; ++i) {
+      loader.Seek(i);
       Copy(loader.FirstChunk(i),
            stage + FirstTile::Offset(First::Major(i), First::Depth(i)));
-    }
-#pragma unroll
-    for (int i = 0; i < Second::kEach; ++i) {
       Copy(loader.SecondChunk(i),
            stage + FirstTile::kBytes +
                SecondTile::Offset(Second::Major(i), Second::Depth(i)));
@@ -193,7 +219,7 @@ class MmaGemm {
   CT_DEVICE static void Multiply(const GemmParams& p, const GemmTile& tile,
                                  const RowTable<kSide>& rows, const void* first,
                                  const void* second, unsigned char* shared,
-                                 float (&sum)[kDown][kAcross][4]) {
+                                 A (&sum)[kDown][kAcross][4]) {
     Loader loader(p, tile, rows, first, second);
     const int32_t blocks = loader.Blocks();
     // Every stage is a group of copies, also where there is nothing to copy.
@@ -222,11 +248,11 @@ class MmaGemm {
   }
 
   CT_DEVICE static void MultiplyBlock(const unsigned char* stage,
-                                      float (&sum)[kDown][kAcross][4]) {
+                                      A (&sum)[kDown][kAcross][4]) {
     const int row = WarpRow(), column = WarpColumn();
 #pragma unroll
-    for (int step = 0; step < kDepth; step += kStep) {
-      uint32_t a[kDown][4], b[kAcross / 2][4];
+    for (int step = 0; step < kDepth; step += kStepDepth<T>) {
+      Fragment<T> a[kDown][4], b[kAcross / 2][4];
 #pragma unroll
       for (int i = 0; i < kDown; ++i) {
         FirstTile::First(stage, row + i * 16, step, a[i]);
@@ -251,10 +277,10 @@ class MmaGemm {
   CT_DEVICE static void Finish(const GemmParams& p, const GemmTile& tile,
                                const RowTable<kSide>& rows, const void* first,
                                const void* second, const void* bias,
-                               void* result, void* workspace, float* slice,
-                               const float (&sum)[kDown][kAcross][4]) {
-    float* corner = slice + (WarpRow() / kWarpRows * 16 + Lane() / 4) * kPitch +
-                    WarpColumn() + Lane() % 4 * 2;
+                               void* result, void* workspace, A* slice,
+                               const A (&sum)[kDown][kAcross][4]) {
+    A* corner = slice + (WarpRow() / kWarpRows * 16 + Lane() / 4) * kPitch +
+                WarpColumn() + Lane() % 4 * 2;
     bool bad = false;
 #pragma unroll 1
     for (int pass = 0; pass < kDown; ++pass) {
@@ -264,12 +290,12 @@ class MmaGemm {
         if (i != pass) continue;
 #pragma unroll
         for (int j = 0; j < kAcross; ++j) {
-          const float(&s)[4] = sum[i][j];
+          const A(&s)[4] = sum[i][j];
           bad = bad || s[0] != s[0] || s[1] != s[1] || s[2] != s[2] ||
                 s[3] != s[3];
-          *reinterpret_cast<Pair*>(corner + j * 8) = {{s[0], s[1]}};
-          *reinterpret_cast<Pair*>(corner + 8 * kPitch +
-                                   j * 8) = {{s[2], s[3]}};
+          *reinterpret_cast<Pair<A>*>(corner + j * 8) = {{s[0], s[1]}};
+          *reinterpret_cast<Pair<A>*>(corner + 8 * kPitch +
+                                      j * 8) = {{s[2], s[3]}};
         }
       }
       __syncthreads();
@@ -278,7 +304,7 @@ class MmaGemm {
           static_cast<const T*>(bias), static_cast<T*>(result), workspace,
           [pass](int r) { return r / 16 * kWarpRows + pass * 16 + r % 16; });
     }
-    if (kKind == kGemmFilterGrad) return;
+    if (kKind == kGemmFilterGrad || p.store_partials) return;
     if (__syncthreads_or(bad)) {
       RepairBorders<T, kSide, kSide, kThreads>(
           p, tile, rows, static_cast<const T*>(first),
@@ -291,7 +317,8 @@ class MmaGemm {
 }  // namespace
 
 // Two blocks of 256 threads, four of 128: 128 registers per thread. The large
-// tile of TF32 rounds its operands in registers, and needs more.
+// tile of TF32 rounds its operands in registers, and needs more; sums of double
+// take two registers each.
 #define CT_GEMM_KIND(T, suffix, kind, kKind, tile, blocks)            \
   CT_TUNED_KERNEL(ct_gemm_##suffix##_##kind##_##tile, GemmParams,     \
                   (MmaGemm<T, kKind, tile>::kThreads), blocks) {      \
@@ -309,6 +336,11 @@ class MmaGemm {
 CT_GEMM(Half, half, 2)
 CT_GEMM(BFloat16, bfloat16, 2)
 CT_GEMM(float, tf32, 1)
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ < 1000
+CT_GEMM_KIND(double, double_mma, forward, kGemmForward, 64, 3)
+CT_GEMM_KIND(double, double_mma, input_grad, kGemmInputGrad, 64, 3)
+CT_GEMM_KIND(double, double_mma, filter_grad, kGemmFilterGrad, 64, 3)
+#endif
 
 #undef CT_GEMM
 #undef CT_GEMM_KIND

@@ -3,7 +3,8 @@
 // Gather (transposed convolution, input gradient), per phase and group:
 //   rows    = positions of the phase, batch outermost
 //   columns = channels of the result; of every folded phase where they fold
-//   depth   = taps x channels of the source
+//   depth   = taps x channels of the source; in ranges where there are few rows
+//             and columns, whose sums gemm_sum.cu adds in order
 // Filter gradient, per tap and group:
 //   rows    = out_channels, columns = in_channels, depth = input positions
 #ifndef CONV_TRANSPOSE_ND_KERNELS_GPU_GEMM_PARAMS_H_
@@ -70,6 +71,7 @@ struct GemmParams {
   int64_t gradient_batch, gradient_channel, gradient_axis[kMaxAxes];
   int64_t gradient_group, filter_row;
   int64_t elements;  // of the result
+  int64_t partials;  // where the workspace holds sums of a gather, in bytes
   int32_t rank;
   int32_t groups;
   int32_t activation;
@@ -79,8 +81,9 @@ struct GemmParams {
   int32_t fold;
   int32_t row_tiles;  // of the filter gradient
   int32_t column_tiles;
-  int32_t splits;            // ranges of depth; 1: the result is stored
-  int32_t blocks_per_split;  // depth blocks of a range
+  int32_t splits;            // ranges of depth
+  int32_t blocks_per_split;  // depth blocks of a range, of the filter gradient
+  int32_t store_partials;    // sums of a range and not the result
   int32_t phases;
   int32_t source_length[kMaxAxes];
   int32_t source_step[kMaxAxes];  // source coordinates per row coordinate

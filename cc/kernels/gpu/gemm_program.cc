@@ -9,6 +9,7 @@
 
 #include "cc/core/phase.h"
 #include "cc/kernels/gpu/direct_program.h"
+#include "cc/kernels/gpu/gemm_kernels.h"
 
 namespace conv_transpose_nd {
 namespace gpu {
@@ -19,91 +20,11 @@ constexpr int64_t kMaxInt32 = std::numeric_limits<int32_t>::max();
 constexpr int64_t kMaxReach = int64_t{1} << 30;
 constexpr int64_t kMaxPhases = 4096;
 constexpr int64_t kMaxTaps = 65536;
-constexpr int64_t kMaxPartialBytes = int64_t{64} << 20;
-// Depth blocks that a range of a filter gradient has at least: it also costs a
-// tile of stores and loads.
-constexpr int64_t kMinBlocksPerSplit = 8;
+// Of what follows the tables in the workspace, in bytes.
+constexpr int64_t kAlignment = 256;
 
 int64_t Blocks(int64_t length, int64_t block) {
   return (length + block - 1) / block;
-}
-
-// One of the kernels' ways to multiply, with one size of tile.
-struct Kernel {
-  const char* module;
-  std::string name;  // without operation and tile
-  int tile;
-  int threads;
-  int depth;
-  int64_t shared_bytes;
-};
-
-constexpr int64_t kRowTableBytes = 16 + 4 * kMaxAxes;  // per row
-
-Kernel FmaKernel(const std::string& name, int tile, int depth,
-                 int64_t sum_bytes) {
-  const int64_t padding = 4;  // kPadding in gemm_fma.cu
-  return {"gemm_fma",
-          name,
-          tile,
-          256,
-          depth,
-          tile * kRowTableBytes + 4 * depth * (tile + padding) * sum_bytes};
-}
-
-Kernel MmaKernel(const std::string& name, int tile, int element_bytes) {
-  const int64_t stages = 4, depth_bytes = 64;  // as in gemm_mma.cu
-  return {"gemm_mma",
-          name,
-          tile,
-          tile == 128 ? 256 : 128,
-          static_cast<int>(depth_bytes) / element_bytes,
-          tile * kRowTableBytes + stages * 2 * tile * depth_bytes};
-}
-
-std::vector<Kernel> KernelsFor(DType dtype, const DeviceInfo& device,
-                               bool allow_tf32) {
-  if (device.compute_capability >= 80) {
-    if (dtype == DType::kHalf) {
-      return {MmaKernel("half", 128, 2), MmaKernel("half", 64, 2)};
-    }
-    if (dtype == DType::kBFloat16) {
-      return {MmaKernel("bfloat16", 128, 2), MmaKernel("bfloat16", 64, 2)};
-    }
-    if (dtype == DType::kFloat && allow_tf32) {
-      return {MmaKernel("tf32", 128, 4), MmaKernel("tf32", 64, 4)};
-    }
-  }
-  switch (dtype) {
-    case DType::kHalf:
-      return {FmaKernel("half_fma", 64, 16, 4)};
-    case DType::kBFloat16:
-      return {FmaKernel("bfloat16_fma", 64, 16, 4)};
-    case DType::kDouble:
-      return {FmaKernel("double", 64, 8, 8)};
-    default:
-      return {FmaKernel("float", 128, 8, 4), FmaKernel("float", 64, 16, 4)};
-  }
-}
-
-const char* KindName(Operation operation) {
-  switch (operation) {
-    case Operation::kInputGrad:
-      return "input_grad";
-    case Operation::kFilterGrad:
-      return "filter_grad";
-    default:
-      return "forward";
-  }
-}
-
-// Seconds in no particular unit: waves of blocks times the time of one. Tiles
-// of 64 read twice as much per product.
-double Cost(const Kernel& kernel, int64_t tiles, const DeviceInfo& device) {
-  const double area = static_cast<double>(kernel.tile) * kernel.tile;
-  const double waves =
-      static_cast<double>(Blocks(tiles, device.multiprocessors));
-  return waves * area * (kernel.tile == 64 ? 1.4 : 1.0);
 }
 
 // The phases of all axes together.
@@ -270,25 +191,6 @@ void Append(const std::vector<T>& values, std::vector<char>* bytes) {
   bytes->insert(bytes->end(), begin, begin + values.size() * sizeof(T));
 }
 
-Launch MakeLaunch(const Kernel& kernel, Operation operation, int64_t tiles,
-                  const GemmParams& params) {
-  Launch launch;
-  launch.module = kernel.module;
-  launch.kernel =
-      KernelName("ct_gemm_" + kernel.name + "_" + KindName(operation) + "_" +
-                 std::to_string(kernel.tile));
-  launch.grid[0] = static_cast<uint32_t>(tiles);
-  launch.block[0] = static_cast<uint32_t>(kernel.threads);
-  launch.shared_bytes = static_cast<uint32_t>(kernel.shared_bytes);
-  launch.params = BytesOf(params);
-  return launch;
-}
-
-std::string Describe(const Kernel& kernel, int64_t tiles) {
-  return "gemm: " + kernel.name + ", " + std::to_string(tiles) + " tiles of " +
-         std::to_string(kernel.tile) + " x " + std::to_string(kernel.tile);
-}
-
 GemmParams GatherParams(Operation operation,
                         const ConvTransposeGeometry& geometry, const Walk& walk,
                         int64_t chunk, bool aligned) {
@@ -315,7 +217,6 @@ GemmParams GatherParams(Operation operation,
   p.activation = forward ? static_cast<int32_t>(geometry.activation) : 0;
   p.depth = static_cast<int32_t>(walk.depth);
   p.fold = static_cast<int32_t>(walk.columns);
-  p.splits = 1;
   p.vector_first = aligned && last && walk.depth % chunk == 0 &&
                    walk.source_channels % chunk == 0;
   p.vector_second = aligned && geometry.group_in_channels() % chunk == 0;
@@ -323,6 +224,64 @@ GemmParams GatherParams(Operation operation,
                     walk.result_channels % chunk == 0;
   p.rows_adjacent = !last;
   return p;
+}
+
+int64_t SumBytes(DType dtype) { return dtype == DType::kDouble ? 8 : 4; }
+
+// The kernel that takes least time, and the ranges of depth that it gets.
+struct Choice {
+  bool found = false;
+  GemmKernel kernel;
+  int64_t tiles = 0;  // of one range
+  DepthRanges ranges;
+};
+
+// tiles(kernel), blocks(kernel): of depth, of the longest sum;
+// range_bytes(kernel, tiles): of the sums of one range.
+template <typename Tiles, typename DepthBlocks, typename RangeBytes>
+Choice Choose(DType dtype, const DeviceInfo& device, const GemmOptions& options,
+              const GemmParams& p, const Tiles& tiles,
+              const DepthBlocks& blocks, const RangeBytes& range_bytes) {
+  Choice best;
+  const bool vectors = p.vector_first && p.vector_second;
+  for (const GemmKernel& kernel :
+       GemmKernels(dtype, device, options.allow_tf32, vectors)) {
+    if (options.tile != 0 && kernel.tile != options.tile) continue;
+    if (kernel.shared_bytes > device.shared_bytes_per_block) continue;
+    Choice choice{true, kernel, tiles(kernel), {}};
+    choice.ranges =
+        MakeRanges(blocks(kernel), choice.tiles,
+                   range_bytes(kernel, choice.tiles), options.splits, device);
+    if (choice.tiles * choice.ranges.count > kMaxInt32) continue;
+    if (!best.found ||
+        GemmCost(kernel, choice.tiles, choice.ranges, device) <
+            GemmCost(best.kernel, best.tiles, best.ranges, device)) {
+      best = choice;
+    }
+  }
+  return best;
+}
+
+// The launch that multiplies, and the one that adds its ranges of depth, whose
+// sums follow the tables in the workspace.
+void AddGather(const Choice& choice, Operation operation, DType dtype,
+               GemmParams p, Program* program) {
+  const int64_t ranges = choice.ranges.count;
+  const int64_t side = choice.kernel.tile;
+  p.splits = static_cast<int32_t>(ranges);
+  if (ranges > 1) {
+    p.store_partials = 1;
+    p.partials = Blocks(program->workspace_bytes, kAlignment) * kAlignment;
+    program->workspace_bytes =
+        p.partials + ranges * choice.tiles * side * side * SumBytes(dtype);
+  }
+  Launch launch = GemmLaunch(choice.kernel, operation, choice.tiles, p);
+  launch.grid[1] = static_cast<uint32_t>(ranges);
+  program->launches.push_back(std::move(launch));
+  if (ranges > 1) {
+    program->launches.push_back(
+        GemmSumLaunch(choice.kernel, dtype, choice.tiles, p));
+  }
 }
 
 std::optional<Program> GatherProgram(Operation operation,
@@ -339,33 +298,30 @@ std::optional<Program> GatherProgram(Operation operation,
   const int64_t columns =
       walk.columns * static_cast<int64_t>(tables.folds.size());
   if (columns >= kMaxReach) return {};
-  const Kernel* best = nullptr;
-  int64_t tiles = 0;
-  const std::vector<Kernel> kernels =
-      KernelsFor(dtype, device, options.allow_tf32);
-  for (const Kernel& kernel : kernels) {
-    if (options.tile != 0 && kernel.tile != options.tile) continue;
-    if (kernel.shared_bytes > device.shared_bytes_per_block) continue;
-    const int64_t count =
-        CountTiles(tables, geometry.groups, columns, kernel.tile);
-    if (count > kMaxInt32) continue;
-    if (best == nullptr ||
-        Cost(kernel, count, device) < Cost(*best, tiles, device)) {
-      best = &kernel;
-      tiles = count;
-    }
-  }
-  if (best == nullptr) return {};
   GemmParams p = GatherParams(operation, geometry, walk, 16 / SizeOf(dtype),
                               options.aligned);
+  // The phase of most taps is the first.
+  const int64_t longest = tables.phases[0].taps;
+  const Choice choice = Choose(
+      dtype, device, options, p,
+      [&](const GemmKernel& kernel) {
+        return CountTiles(tables, geometry.groups, columns, kernel.tile);
+      },
+      [&](const GemmKernel& kernel) {
+        return longest * Blocks(walk.depth, kernel.depth);
+      },
+      [&](const GemmKernel& kernel, int64_t tiles) {
+        return tiles * kernel.tile * kernel.tile * SumBytes(dtype);
+      });
+  if (!choice.found) return {};
   p.columns = static_cast<int32_t>(columns);
-  p.column_tiles = static_cast<int32_t>(Blocks(columns, best->tile));
+  p.column_tiles = static_cast<int32_t>(Blocks(columns, choice.kernel.tile));
   p.phases = static_cast<int32_t>(tables.phases.size());
   p.folds = static_cast<int32_t>(tables.folds.size());
   int64_t first = 0;
   for (GemmPhase& phase : tables.phases) {
     phase.first_tile = static_cast<int32_t>(first);
-    first += Blocks(phase.rows, best->tile) * p.groups * p.column_tiles;
+    first += Blocks(phase.rows, choice.kernel.tile) * p.groups * p.column_tiles;
   }
   Program program;
   std::vector<char> bytes;
@@ -387,10 +343,14 @@ std::optional<Program> GatherProgram(Operation operation,
   if (!covered) {
     program.launches.push_back(FillLaunch(operation, geometry, dtype));
   }
-  program.launches.push_back(MakeLaunch(*best, operation, tiles, p));
-  program.reason = Describe(*best, tiles) + ", " +
+  AddGather(choice, operation, dtype, p, &program);
+  program.reason = Describe(choice.kernel, choice.tiles) + ", " +
                    std::to_string(tables.phases.size()) + " phases, " +
                    std::to_string(tables.folds.size()) + " folded";
+  if (choice.ranges.count > 1) {
+    program.reason +=
+        ", " + std::to_string(choice.ranges.count) + " ranges of depth";
+  }
   return program;
 }
 
@@ -448,51 +408,32 @@ std::optional<Program> FilterGradProgram(const ConvTransposeGeometry& geometry,
   GemmParams p =
       FilterGradParams(geometry, 16 / SizeOf(dtype), options.aligned);
   p.depth = static_cast<int32_t>(positions);
-  const int64_t sum_bytes = dtype == DType::kDouble ? 8 : 4;
-  const Kernel* best = nullptr;
-  int64_t tiles = 0, splits = 0, per_split = 0;
-  const std::vector<Kernel> kernels =
-      KernelsFor(dtype, device, options.allow_tf32);
-  for (const Kernel& kernel : kernels) {
-    if (options.tile != 0 && kernel.tile != options.tile) continue;
-    if (kernel.shared_bytes > device.shared_bytes_per_block) continue;
-    const int64_t count = taps * geometry.groups * Blocks(p.rows, kernel.tile) *
-                          Blocks(p.columns, kernel.tile);
-    const int64_t blocks = Blocks(positions, kernel.depth);
-    int64_t wanted = options.splits;
-    if (wanted == 0) {
-      wanted = std::min({2 * device.multiprocessors / count,
-                         blocks / kMinBlocksPerSplit,
-                         kMaxPartialBytes / sum_bytes / p.elements});
-    }
-    wanted = std::max<int64_t>(1, std::min(wanted, blocks));
-    const int64_t each = Blocks(blocks, wanted);
-    const int64_t ranges = Blocks(blocks, each);
-    if (count * ranges > kMaxInt32) continue;
-    // Time of the slowest range: of all positions over the number of ranges.
-    if (best == nullptr || Cost(kernel, count * ranges, device) / ranges <
-                               Cost(*best, tiles, device) / splits) {
-      best = &kernel;
-      tiles = count * ranges;
-      splits = ranges;
-      per_split = each;
-    }
-  }
-  if (best == nullptr) return {};
-  p.row_tiles = static_cast<int32_t>(Blocks(p.rows, best->tile));
-  p.column_tiles = static_cast<int32_t>(Blocks(p.columns, best->tile));
+  const Choice choice = Choose(
+      dtype, device, options, p,
+      [&](const GemmKernel& kernel) {
+        return taps * geometry.groups * Blocks(p.rows, kernel.tile) *
+               Blocks(p.columns, kernel.tile);
+      },
+      [&](const GemmKernel& kernel) { return Blocks(positions, kernel.depth); },
+      [&](const GemmKernel&, int64_t) { return p.elements * SumBytes(dtype); });
+  if (!choice.found) return {};
+  const int64_t splits = choice.ranges.count;
+  const int64_t tiles = choice.tiles * splits;
+  p.row_tiles = static_cast<int32_t>(Blocks(p.rows, choice.kernel.tile));
+  p.column_tiles = static_cast<int32_t>(Blocks(p.columns, choice.kernel.tile));
   p.splits = static_cast<int32_t>(splits);
-  p.blocks_per_split = static_cast<int32_t>(per_split);
+  p.blocks_per_split = static_cast<int32_t>(choice.ranges.each);
+  p.store_partials = splits > 1;
   Program program;
   program.launches.push_back(
-      MakeLaunch(*best, Operation::kFilterGrad, tiles, p));
+      GemmLaunch(choice.kernel, Operation::kFilterGrad, tiles, p));
   if (splits > 1) {
-    program.workspace_bytes = splits * p.elements * sum_bytes;
+    program.workspace_bytes = splits * p.elements * SumBytes(dtype);
     program.launches.push_back(
         ReduceLaunch(dtype, p.elements, p.splits, /*offset=*/0));
   }
-  program.reason = Describe(*best, tiles) + ", " + std::to_string(splits) +
-                   " ranges of positions";
+  program.reason = Describe(choice.kernel, tiles) + ", " +
+                   std::to_string(splits) + " ranges of positions";
   return program;
 }
 

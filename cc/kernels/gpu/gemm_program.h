@@ -15,7 +15,7 @@ struct GemmOptions {
   bool aligned = true;
   // Rows and columns of a tile, 64 or 128; 0: what takes least time.
   int tile = 0;
-  // Ranges of the sums of a filter gradient; 0: as many as fill the device.
+  // Ranges of depth; 0: as many as fill the device.
   int splits = 0;
 };
 

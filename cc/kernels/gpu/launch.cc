@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdlib>
+#include <cstring>
 #include <set>
 #include <utility>
 
@@ -71,6 +73,16 @@ std::string BuiltFor(const ImageTable& images) {
   if (ptx > 0)
     list += " and, compiled by the driver, what follows " + Capability(ptx);
   return list.empty() ? "none" : list;
+}
+
+// CONV_TRANSPOSE_ND_WGMMA=0 leaves 9.0 to mma.sync, =always leaves nothing to
+// it that wgmma can do. Read whenever a program is made, so that one process
+// can compare the two.
+void ReadWgmma(DeviceInfo* info) {
+  const char* const value = std::getenv("CONV_TRANSPOSE_ND_WGMMA");
+  if (value == nullptr) return;
+  info->wgmma = info->wgmma && std::strcmp(value, "0") != 0;
+  info->wgmma_always = info->wgmma && std::strcmp(value, "always") == 0;
 }
 
 }  // namespace
@@ -160,6 +172,9 @@ Status Launcher::DescribeDevice(DeviceInfo* info) const {
   info->compute_capability = arch;
   info->multiprocessors = multiprocessors;
   info->shared_bytes_per_block = shared_bytes;
+  // Of other architectures, the image has no kernels.
+  const Image* const image = FindImage(images_, "gemm_wgmma", capability);
+  info->wgmma = image != nullptr && image->kernels[0] != nullptr;
   return OkStatus();
 }
 
@@ -277,6 +292,7 @@ Status Launcher::Describe(Stream stream, DeviceInfo* info) {
   State* state = nullptr;
   CT_RETURN_IF_ERROR(StateOf(context, &state));
   *info = state->info;
+  ReadWgmma(info);
   return OkStatus();
 }
 

@@ -22,6 +22,10 @@ struct DeviceInfo {
   // That a kernel may opt in to
   // (CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN).
   int64_t shared_bytes_per_block = 48 << 10;
+  // Kernels of gemm_wgmma.cu run there, and are wanted; wherever they can run,
+  // not only where they should take least time.
+  bool wgmma = false;
+  bool wgmma_always = false;
 };
 
 // Every architecture gets an image of each of the .cu files in this folder

@@ -73,6 +73,34 @@ CT_MMA(MmaBFloat16, "m16n8k16.row.col.f32.bf16.bf16.f32")
 CT_MMA(MmaTf32, "m16n8k8.row.col.f32.tf32.tf32.f32")
 #undef CT_MMA
 
+// m16n8k8 of double, laid out as TF32's: one instruction from sm_90 on, four
+// m8n8k4 before.
+#if __CUDA_ARCH__ >= 900
+CT_DEVICE void MmaDouble(const double (&a)[4], double b0, double b1,
+                         double (&sum)[4]) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k8.row.col.f64.f64.f64.f64"
+      " {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      : "+d"(sum[0]), "+d"(sum[1]), "+d"(sum[2]), "+d"(sum[3])
+      : "d"(a[0]), "d"(a[1]), "d"(a[2]), "d"(a[3]), "d"(b0), "d"(b1));
+}
+#else
+CT_DEVICE void MmaDouble8(double a, double b, double* sum) {
+  asm volatile(
+      "mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64"
+      " {%0,%1}, {%2}, {%3}, {%0,%1};"
+      : "+d"(sum[0]), "+d"(sum[1])
+      : "d"(a), "d"(b));
+}
+CT_DEVICE void MmaDouble(const double (&a)[4], double b0, double b1,
+                         double (&sum)[4]) {
+  MmaDouble8(a[0], b0, sum);
+  MmaDouble8(a[1], b0, sum + 2);
+  MmaDouble8(a[2], b1, sum);
+  MmaDouble8(a[3], b1, sum + 2);
+}
+#endif
+
 // To the 10 bits of mantissa that TF32 multiplies, ties away from zero.
 CT_DEVICE uint32_t RoundTf32(uint32_t bits) {
   uint32_t result;

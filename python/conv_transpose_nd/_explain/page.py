@@ -72,7 +72,7 @@ def _tiles(total: dict[str, Any], count: int) -> str:
     tiles = [("count", count, "transposed convolutions", "")]
     if total["stock_ms"] is not None:
         tiles += [
-            ("stock_ms", total["stock_ms"], "ms in those that accelerate rewrites", "stock-text"),
+            ("stock_ms", total["stock_ms"], "ms in stock ops to be rewritten", "stock-text"),
             ("ours_ms", total["ours_ms"], "ms with this op", "ours-text"),
             ("saved_ms", total["saved_ms"], "ms saved per call", ""),
             ("stock_over_ours", total["stock_over_ours"], "times as fast", ""),

@@ -206,6 +206,13 @@ TEST(GeometryInferTest, RejectsWhatNoLengthCanMend) {
   EXPECT_EQ(message(SimpleRequest({kUnknown, kUnknown, 2}, {3, 3, 2},
                                   {kUnknown, -2, kUnknown}, 2)),
             "output_shape[1] must be >= 0, got -2");
+  // A length that is not known is not named.
+  Request same =
+      SimpleRequest({1, 4, 2}, {kUnknown, 3, 2}, {1, 9, kUnknown}, 2);
+  same.attributes.padding = Padding::kSame;
+  EXPECT_EQ(message(same),
+            "output_shape[1] must be in [7, 8] for input length 4, stride 2, "
+            "padding SAME, got 9");
 }
 
 }  // namespace

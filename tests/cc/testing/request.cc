@@ -191,6 +191,18 @@ Request RandomRequest(Random* random, int rank, int64_t budget) {
   return request;
 }
 
+void WidenChannels(Request* request, int64_t factor) {
+  Shapes& shapes = request->shapes;
+  const bool last =
+      request->attributes.data_format == DataFormat::kChannelsLast;
+  for (Dims* dims : {&shapes.input, &shapes.output}) {
+    (*dims)[last ? dims->size() - 1 : 1] *= factor;
+  }
+  shapes.filter.end()[-1] *= factor;
+  shapes.filter.end()[-2] *= factor;
+  for (int64_t& length : shapes.bias) length *= factor;
+}
+
 Dims Ordered(DataFormat data_format, const Dims& channels_last) {
   Dims dims = channels_last;
   if (data_format == DataFormat::kChannelsFirst) {

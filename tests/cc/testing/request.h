@@ -68,6 +68,9 @@ std::vector<int64_t> OutputLengths(Padding padding, const AxisGeometry& axis);
 // sixteen has an empty dimension.
 Request RandomRequest(Random* random, int rank, int64_t budget);
 
+// Multiplies all numbers of channels.
+void WidenChannels(Request* request, int64_t factor);
+
 // Puts dimensions [batch, spatial..., channels] in the order of data_format.
 Dims Ordered(DataFormat data_format, const Dims& channels_last);
 

@@ -262,8 +262,9 @@ TEST(EmbeddedImagesTest, EveryArchitectureHasEveryModule) {
 TEST(EmbeddedImagesTest, NoProgramNamesAKernelThatIsMissing) {
   Random random(7);
   for (int i = 0; i < 300; ++i) {
-    const Request request = testing::RandomRequest(
+    Request request = testing::RandomRequest(
         &random, static_cast<int>(random.Uniform(1, 6)), 1 << 16);
+    if (random.OneIn(2)) testing::WidenChannels(&request, 64);
     for (Operation operation : testing::kOperations) {
       const ConvTransposeGeometry geometry =
           testing::GeometryOf(operation, request);
@@ -271,7 +272,8 @@ TEST(EmbeddedImagesTest, NoProgramNamesAKernelThatIsMissing) {
         DeviceInfo device;
         device.compute_capability = capability;
         device.multiprocessors = 132;
-        device.shared_bytes_per_block = 99 << 10;
+        device.wgmma = capability == 90 && random.OneIn(2);
+        device.shared_bytes_per_block = device.wgmma ? 227 << 10 : 99 << 10;
         const DType dtype = static_cast<DType>(random.Uniform(0, 3));
         const Program program = MakeProgram(operation, geometry, dtype, device,
                                             random.OneIn(2), random.OneIn(2));

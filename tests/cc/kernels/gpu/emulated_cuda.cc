@@ -2,6 +2,7 @@
 // libcuda.so.1: python scripts/gpu_check.py --emulated.
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <mutex>
 
 #include "tests/cc/kernels/gpu/emulator.h"
@@ -34,8 +35,13 @@ void Emulate(const fake_cuda_launch* launch) {
                 pointer(5), {});
 }
 
+// A device of 8.0, or with CONV_TRANSPOSE_ND_EMULATED_DEVICE=9.0 of that.
 [[maybe_unused]] const bool kInstalled = [] {
   fake_cuda_set_runner(Emulate);
+  const char* const device = std::getenv("CONV_TRANSPOSE_ND_EMULATED_DEVICE");
+  if (device != nullptr && std::strcmp(device, "9.0") == 0) {
+    fake_cuda_set_device(9, 0, 132, 232448);
+  }
   return true;
 }();
 

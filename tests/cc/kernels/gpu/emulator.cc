@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <ucontext.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
@@ -12,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "tests/cc/kernels/gpu/emulator_wgmma.h"
 #include "tests/cc/testing/buffer.h"
 
 // longjmp between stacks costs nanoseconds, swapcontext two system calls; but
@@ -34,6 +36,9 @@ Dim3 thread_index, block_index, block_size, grid_size;
 namespace {
 
 constexpr int kWarp = 32;
+constexpr int kWarpgroup = 128;
+// On sm_90 the system has the first KB; 128 is all that a kernel asks for.
+constexpr uint32_t kSharedBase = 1024 + 128;
 constexpr size_t kStackBytes = 128 << 10;
 
 struct Copy {
@@ -49,6 +54,7 @@ struct Fiber {
   std::unique_ptr<char[]> stack;
   bool started = false;
   bool done = false;
+  bool unfenced = false;                  // waited for copies since FenceCopies
   std::vector<std::vector<Copy>> groups;  // committed, oldest first
   std::vector<Copy> open;
 };
@@ -90,17 +96,18 @@ struct Block {
     void* argument[kWarp];
   };
   std::vector<WarpState> warps;
+  struct WarpgroupState {
+    Barrier barrier;
+    void* argument[kWarpgroup];
+  };
+  std::vector<WarpgroupState> warpgroups;
+  int64_t shared_bytes = 0;
   int64_t progress = 0;  // barriers passed and threads done
 };
 Block block;
 std::vector<std::unique_ptr<Fiber>> fibers;
 [[maybe_unused]] ucontext_t scheduler_context;
 jmp_buf scheduler;
-
-[[noreturn]] void Die(const char* message) {
-  std::fprintf(stderr, "emulator: %s\n", message);
-  std::abort();
-}
 
 void Yield() {
   Fiber& fiber = *fibers[block.current];
@@ -137,7 +144,7 @@ void Resume(int thread) {
 
 void Prepare(Fiber* fiber) {
   if (fiber->stack == nullptr) fiber->stack.reset(new char[kStackBytes]);
-  fiber->started = fiber->done = false;
+  fiber->started = fiber->done = fiber->unfenced = false;
   fiber->groups.clear();
   fiber->open.clear();
   getcontext(&fiber->context);
@@ -161,6 +168,26 @@ void Arrive(Barrier* barrier, int count, const Last& last) {
   while (barrier->generation == generation) Yield();
 }
 
+// Resumes `group`, so many threads, until all of them wait for others: some run
+// ahead as far as barriers let them. True if a thread is not done.
+bool RunGroup(int group, int threads) {
+  bool running = true;
+  int64_t before = -1;
+  while (running && block.progress != before) {
+    running = false;
+    before = block.progress;
+    for (int i = 0; i < threads; ++i) {
+      const int place = group * threads + i;
+      const int t =
+          block.options.last_to_first ? block.threads - 1 - place : place;
+      if (fibers[t]->done) continue;
+      running = true;
+      Resume(t);
+    }
+  }
+  return running;
+}
+
 void RunBlock() {
   while (static_cast<int>(fibers.size()) < block.threads) {
     fibers.push_back(std::make_unique<Fiber>());
@@ -168,20 +195,22 @@ void RunBlock() {
   for (int t = 0; t < block.threads; ++t) Prepare(fibers[t].get());
   block.barrier = {};
   block.warps.assign((block.threads + kWarp - 1) / kWarp, {});
+  block.warpgroups.assign((block.threads + kWarpgroup - 1) / kWarpgroup, {});
+  // Warps in one order, warpgroups in the other.
+  const int threads =
+      std::min(block.options.last_to_first ? kWarpgroup : kWarp, block.threads);
   bool running = true;
   while (running) {
     running = false;
     const int64_t before = block.progress;
-    for (int i = 0; i < block.threads; ++i) {
-      const int t = block.options.last_to_first ? block.threads - 1 - i : i;
-      if (fibers[t]->done) continue;
-      running = true;
-      Resume(t);
+    for (int group = 0; group < block.threads / threads; ++group) {
+      running = RunGroup(group, threads) || running;
     }
     if (running && block.progress == before) {
       Die("threads of a block wait for different things");
     }
   }
+  ExpectNoWgmma();
 }
 
 void RunLaunch(const conv_transpose_nd::gpu::Launch& launch,
@@ -193,6 +222,8 @@ void RunLaunch(const conv_transpose_nd::gpu::Launch& launch,
       << launch.kernel;
   ASSERT_LE(launch.params.size(), 4000u);
   ASSERT_LE(launch.block[0], static_cast<unsigned>(kernel.threads));
+  ASSERT_TRUE(launch.block[0] <= kWarpgroup ||
+              launch.block[0] % kWarpgroup == 0);
   ASSERT_EQ(launch.block[1] * launch.block[2], 1u);
   ASSERT_LE(launch.grid[0], 0x7fffffffu);
   ASSERT_LE(launch.grid[1], 65535u);
@@ -206,6 +237,7 @@ void RunLaunch(const conv_transpose_nd::gpu::Launch& launch,
   block.arguments = arguments;
   block.options = options;
   block.shared = shared.data();
+  block.shared_bytes = launch.shared_bytes;
   block.threads = static_cast<int>(launch.block[0]);
   block_size = {launch.block[0], 1, 1};
   grid_size = {launch.grid[0], launch.grid[1], launch.grid[2]};
@@ -234,6 +266,11 @@ void Land(const Copy& copy) {
 
 }  // namespace
 
+void Die(const char* message) {
+  std::fprintf(stderr, "emulator: %s\n", message);
+  std::abort();
+}
+
 unsigned char* SharedMemory() { return block.shared; }
 
 void BlockBarrier() {
@@ -256,6 +293,39 @@ void Warp(void* argument, void (*work)(void* const* arguments)) {
   Block::WarpState& warp = block.warps[block.current / kWarp];
   warp.argument[block.current % kWarp] = argument;
   Arrive(&warp.barrier, kWarp, [&] { work(warp.argument); });
+}
+
+void Warpgroup(void* argument, void (*work)(void* const* arguments)) {
+  Block::WarpgroupState& group = block.warpgroups[CurrentWarpgroup()];
+  group.argument[block.current % kWarpgroup] = argument;
+  Arrive(&group.barrier, kWarpgroup, [&] { work(group.argument); });
+}
+
+int CurrentWarpgroup() { return block.current / kWarpgroup; }
+
+bool EarlyCopies() { return block.options.early_copies; }
+
+void FenceCopies() { fibers[block.current]->unfenced = false; }
+
+bool CopiesAreFenced() {
+  for (int t = 0; t < block.threads; ++t) {
+    if (fibers[t]->unfenced) return false;
+  }
+  return true;
+}
+
+uint32_t SharedAddress(const void* shared) {
+  return kSharedBase +
+         static_cast<uint32_t>(static_cast<const unsigned char*>(shared) -
+                               block.shared);
+}
+
+const unsigned char* AtSharedAddress(uint32_t address, int bytes) {
+  const int64_t offset = int64_t{address} - kSharedBase;
+  if (offset < 0 || offset + bytes > block.shared_bytes) {
+    Die("an address beside the block's shared memory");
+  }
+  return block.shared + offset;
 }
 
 void CopyAsync(void* shared, const void* global, int bytes, bool zero) {
@@ -281,6 +351,7 @@ void CommitCopies() {
 void WaitCopies(int pending_groups) {
   std::vector<std::vector<Copy>>& groups = fibers[block.current]->groups;
   while (static_cast<int>(groups.size()) > pending_groups) {
+    if (!groups.front().empty()) fibers[block.current]->unfenced = true;
     for (const Copy& copy : groups.front()) Land(copy);
     groups.erase(groups.begin());
   }

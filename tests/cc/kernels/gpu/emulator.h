@@ -4,8 +4,9 @@
 // kernels with barriers, warp-wide instructions and asynchronous copies run as
 // they are written. What a GPU leaves undefined shows: shared memory starts as
 // NaN, a copy lands as late as its wait allows or as early as its issue,
-// threads run first to last or last to first, and threads that wait for
-// different things end the program.
+// threads run first to last or last to first, warps or warpgroups as far ahead
+// of the others as barriers let them, and threads that wait for different
+// things end the program.
 #ifndef CONV_TRANSPOSE_ND_TESTS_KERNELS_GPU_EMULATOR_H_
 #define CONV_TRANSPOSE_ND_TESTS_KERNELS_GPU_EMULATOR_H_
 
@@ -38,10 +39,27 @@ bool BlockOr(bool value);
 // have come here with one argument each.
 void Warp(void* argument, void (*work)(void* const* arguments));
 
+// The same for the 128 threads of a warpgroup, and its number.
+void Warpgroup(void* argument, void (*work)(void* const* arguments));
+int CurrentWarpgroup();
+
 // cp.async and its groups.
 void CopyAsync(void* shared, const void* global, int bytes, bool zero);
 void CommitCopies();
 void WaitCopies(int pending_groups);
+bool EarlyCopies();
+
+// Copies that a thread has waited for are visible to wgmma once it has fenced
+// them. True where all threads have.
+void FenceCopies();
+bool CopiesAreFenced();
+
+// Shared memory does not begin at address 0, nor at a multiple of 1024.
+uint32_t SharedAddress(const void* shared);
+// Ends the program where `bytes` from there on are not the block's.
+const unsigned char* AtSharedAddress(uint32_t address, int bytes);
+
+[[noreturn]] void Die(const char* message);
 
 using Entry = void (*)(const void* params, const void* first,
                        const void* second, const void* bias, void* result,
@@ -99,6 +117,10 @@ namespace conv_transpose_nd {
 namespace gpu {
 
 inline unsigned char* SharedMemory() { return emulator::SharedMemory(); }
+inline uint32_t SharedAddress(const void* shared) {
+  return emulator::SharedAddress(shared);
+}
+inline void FenceSharedForWgmma() { emulator::FenceCopies(); }
 inline uint32_t FloatBits(float value) {
   return conv_transpose_nd::FloatBits(value);
 }
@@ -189,6 +211,33 @@ inline void MmaBFloat16(const uint32_t (&a)[4], uint32_t b0, uint32_t b1,
 inline void MmaTf32(const uint32_t (&a)[4], uint32_t b0, uint32_t b1,
                     float (&sum)[4]) {
   Mma<UnpackTf32, 1>(a, b0, b1, sum);
+}
+
+// m16n8k8, laid out as TF32's.
+struct MmaDoubleArguments {
+  const double* a;
+  double b[2];
+  double* sum;
+};
+inline void MmaDoubleOfWarp(void* const* arguments) {
+  const auto lane = [arguments](int l) {
+    return static_cast<const MmaDoubleArguments*>(arguments[l]);
+  };
+  for (int row = 0; row < 16; ++row) {
+    for (int column = 0; column < 8; ++column) {
+      double* sum =
+          &lane(row % 8 * 4 + column / 2)->sum[row / 8 * 2 + column % 2];
+      for (int depth = 0; depth < 8; ++depth) {
+        *sum += lane(row % 8 * 4 + depth % 4)->a[row / 8 + depth / 4 * 2] *
+                lane(column * 4 + depth % 4)->b[depth / 4];
+      }
+    }
+  }
+}
+inline void MmaDouble(const double (&a)[4], double b0, double b1,
+                      double (&sum)[4]) {
+  MmaDoubleArguments arguments{a, {b0, b1}, sum};
+  emulator::Warp(&arguments, MmaDoubleOfWarp);
 }
 
 struct LoadArguments {

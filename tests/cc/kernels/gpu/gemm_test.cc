@@ -21,14 +21,19 @@ struct Flavor {
   DType dtype;
   int compute_capability;
   bool allow_tf32;
+  bool wgmma = false;
 };
-const Flavor kFlavors[] = {{"Half75", DType::kHalf, 75, false},
-                           {"Half80", DType::kHalf, 80, false},
-                           {"BFloat1680", DType::kBFloat16, 120, false},
-                           {"Tf32", DType::kFloat, 90, true},
-                           {"BFloat1675", DType::kBFloat16, 75, false},
-                           {"Float", DType::kFloat, 80, false},
-                           {"Double", DType::kDouble, 80, false}};
+const Flavor kFlavors[] = {
+    {"Half75", DType::kHalf, 75, false},
+    {"Half80", DType::kHalf, 80, false},
+    {"BFloat1680", DType::kBFloat16, 120, false},
+    {"Tf32", DType::kFloat, 90, true},
+    {"BFloat1675", DType::kBFloat16, 75, false},
+    {"Float", DType::kFloat, 80, false},
+    {"Double", DType::kDouble, 100, false},
+    {"DoubleMma", DType::kDouble, 90, false},
+    {"HalfWgmma", DType::kHalf, 90, false, true},
+    {"BFloat16Wgmma", DType::kBFloat16, 90, false, true}};
 
 class GemmTest : public ::testing::TestWithParam<Flavor> {
  protected:
@@ -49,7 +54,10 @@ class GemmTest : public ::testing::TestWithParam<Flavor> {
     DeviceInfo device;
     device.compute_capability = GetParam().compute_capability;
     device.multiprocessors = static_cast<int>(random->Pick({1, 8, 132}));
-    device.shared_bytes_per_block = 99 << 10;
+    device.shared_bytes_per_block =
+        device.compute_capability == 90 ? 227 << 10 : 99 << 10;
+    device.wgmma = GetParam().wgmma;
+    device.wgmma_always = device.wgmma;
     for (int tile : {64, 128}) {
       GemmOptions options;
       options.allow_tf32 = GetParam().allow_tf32;
@@ -59,27 +67,41 @@ class GemmTest : public ::testing::TestWithParam<Flavor> {
       const std::optional<Program> program =
           GemmProgram(operation, geometry, GetParam().dtype, device, options);
       if (!program) continue;
+      // What is left to mma.sync has flavors of its own.
+      if (device.wgmma && program->reason.find("wgmma") == std::string::npos) {
+        continue;
+      }
       // Tiles are emulated whole, however little of them is used.
       int64_t tiles = 0;
       for (const Launch& launch : program->launches) tiles += launch.grid[0];
       if (tiles * tile > 1600) continue;
       ++ran_;
+      ++ran_of_[static_cast<int>(operation)];
+      ranges_ += program->reason.find("ranges of depth") != std::string::npos;
       CheckProgram(*program, operation, GetParam().dtype, geometry, values,
                    options.aligned);
       if (HasFatalFailure()) return;
     }
   }
 
-  // A warp's instruction costs the emulator 32 changes of fiber.
+  // A warp's instruction costs the emulator 32 changes of fiber; wgmma makes up
+  // for them by its size.
   int Few(int requests) const {
     const bool tensor_cores =
-        GetParam().compute_capability >= 80 &&
+        GetParam().compute_capability >= 80 && !GetParam().wgmma &&
         (GetParam().dtype != DType::kFloat || GetParam().allow_tf32) &&
-        GetParam().dtype != DType::kDouble;
+        (GetParam().dtype != DType::kDouble ||
+         GetParam().compute_capability < 100);
     return tensor_cores ? requests / 3 : requests;
   }
 
+  // How many runs a test should have come to: one tile and few channels do for
+  // wgmma.
+  int Enough(int runs) const { return GetParam().wgmma ? runs / 8 : Few(runs); }
+
   int ran_ = 0;
+  int ran_of_[3] = {};
+  int ranges_ = 0;  // of which with gathers in ranges of depth
 };
 
 TEST_P(GemmTest, RandomRequests) {
@@ -89,7 +111,22 @@ TEST_P(GemmTest, RandomRequests) {
                                  static_cast<int>(random.Uniform(1, 6)), 20000),
           &random);
   }
-  EXPECT_GT(ran_, Few(60));
+  EXPECT_GE(ran_, Enough(48));
+  EXPECT_TRUE(GetParam().wgmma || ranges_ > Few(15));
+}
+
+// Random strides, dilations, paddings and groups, with eight times the
+// channels: all that a chunk needs to be read whole.
+TEST_P(GemmTest, WideRequests) {
+  Random random(250);
+  for (int i = 0; i < Few(90) && !HasFailure(); ++i) {
+    Request request = testing::RandomRequest(
+        &random, static_cast<int>(random.Uniform(1, 4)), 600);
+    testing::WidenChannels(&request, 8);
+    Check(request, &random);
+  }
+  for (int ran : ran_of_) EXPECT_GT(ran, 6);
+  EXPECT_GT(ranges_, 3);
 }
 
 // Channels whose chunks are read whole, filters shorter and longer than the
@@ -135,7 +172,7 @@ TEST_P(GemmTest, WholeChunks) {
     Check(ChunkRequest(&random, static_cast<int>(random.Uniform(1, 3))),
           &random);
   }
-  EXPECT_GT(ran_, Few(24));
+  EXPECT_GT(ran_, Enough(24));
 }
 
 // Infinities and NaN go where the equation sends them and nowhere else: the
@@ -162,7 +199,7 @@ TEST_P(GemmTest, NonFinite) {
       CheckValues(operation, geometry, values, &random);
     }
   }
-  EXPECT_GT(ran_, Few(18));
+  EXPECT_GT(ran_, Enough(18));
 }
 
 INSTANTIATE_TEST_SUITE_P(Flavors, GemmTest, ::testing::ValuesIn(kFlavors),

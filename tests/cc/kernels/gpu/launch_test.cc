@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <thread>
@@ -142,6 +143,37 @@ TEST_F(LaunchTest, TheDeviceIsDescribedByTheCodeThatWillRun) {
   EXPECT_EQ(info.compute_capability, 80);
   EXPECT_EQ(info.multiprocessors, 16);
   EXPECT_EQ(info.shared_bytes_per_block, 166912);
+}
+
+TEST_F(LaunchTest, WgmmaIsUsedWhereItsImageHasKernelsAndNobodyMinds) {
+  const char* const none[] = {nullptr};
+  const Image images[] = {{"gemm_wgmma.sm_80.cubin", "gemm_wgmma", 80, false,
+                           false, none, kCubin, sizeof(kCubin)},
+                          {"gemm_wgmma.sm_90a.cubin", "gemm_wgmma", 90, true,
+                           false, kOne, kCubin, sizeof(kCubin)}};
+  bool always = false;
+  const auto wgmma = [&](int major) {
+    FAKE(fake_cuda_set_device)(major, 0, 132, 232448);
+    Launcher launcher(&driver_, {images, 2});
+    DeviceInfo info;
+    const Status status = launcher.Describe(nullptr, &info);
+    EXPECT_TRUE(status.ok()) << status.message();
+    EXPECT_LE(info.wgmma_always, info.wgmma);
+    always = info.wgmma_always;
+    return info.wgmma;
+  };
+  EXPECT_FALSE(wgmma(8));
+  EXPECT_TRUE(wgmma(9));
+  setenv("CONV_TRANSPOSE_ND_WGMMA", "0", 1);
+  EXPECT_FALSE(wgmma(9));
+  setenv("CONV_TRANSPOSE_ND_WGMMA", "1", 1);
+  EXPECT_TRUE(wgmma(9));
+  EXPECT_FALSE(always);
+  setenv("CONV_TRANSPOSE_ND_WGMMA", "always", 1);
+  EXPECT_TRUE(wgmma(9));
+  EXPECT_TRUE(always);
+  EXPECT_FALSE(wgmma(8));
+  unsetenv("CONV_TRANSPOSE_ND_WGMMA");
 }
 
 TEST_F(LaunchTest, ADeviceWithoutCodeIsUnimplemented) {

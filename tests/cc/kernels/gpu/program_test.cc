@@ -55,6 +55,29 @@ TEST(ProgramTest, PicksTheKernel) {
   EXPECT_EQ(Reason(wide, DType::kHalf).rfind("gemm: half,", 0), 0u);
   EXPECT_EQ(Reason(wide, DType::kHalf, true, 75).rfind("gemm: half_fma,", 0),
             0u);
+  EXPECT_EQ(Reason(wide, DType::kDouble).rfind("gemm: double_mma,", 0), 0u);
+  for (int older_or_newer : {75, 100, 120}) {
+    EXPECT_EQ(Reason(wide, DType::kDouble, false, older_or_newer)
+                  .rfind("gemm: double,", 0),
+              0u);
+  }
+  // wgmma where there is enough to do; not for channels of half its depth.
+  DeviceInfo hopper;
+  hopper.compute_capability = 90;
+  hopper.multiprocessors = 132;
+  hopper.shared_bytes_per_block = 227 << 10;
+  hopper.wgmma = true;
+  const auto on_hopper = [&](const ConvTransposeGeometry& geometry,
+                             bool aligned) {
+    return MakeProgram(Operation::kConvTranspose, geometry, DType::kBFloat16,
+                       hopper, false, aligned)
+        .reason;
+  };
+  EXPECT_EQ(on_hopper(wide, true).rfind("gemm: bfloat16_wgmma,", 0), 0u);
+  EXPECT_EQ(on_hopper(wide, false).rfind("gemm: bfloat16,", 0), 0u);
+  EXPECT_EQ(on_hopper(geometry({64, 32, 32, 32}, {4, 4, 128, 32}, 2), true)
+                .rfind("gemm: bfloat16,", 0),
+            0u);
   // A filter as long as its stride is columns of one phase.
   EXPECT_NE(
       Reason(geometry({8, 28, 28, 128}, {2, 2, 64, 128}, 2), DType::kBFloat16)
@@ -63,6 +86,38 @@ TEST(ProgramTest, PicksTheKernel) {
   EXPECT_EQ(Reason(geometry({1, 32, 32, 64}, {4, 4, 3, 64}, 2), DType::kFloat)
                 .rfind("few channels", 0),
             0u);
+}
+
+// Few rows and deep channels are summed in ranges, whose sums a second launch
+// adds; rows that fill the device, and sums too short to be worth it, are not.
+TEST(ProgramTest, RangesOfDepth) {
+  DeviceInfo device;
+  device.compute_capability = 90;
+  device.multiprocessors = 132;
+  device.shared_bytes_per_block = 227 << 10;
+  const auto make = [&](Operation operation, const Dims& input,
+                        const Dims& filter) {
+    return MakeProgram(operation, Geometry(input, filter, 2, operation),
+                       DType::kBFloat16, device, false);
+  };
+  for (Operation operation :
+       {Operation::kConvTranspose, Operation::kInputGrad}) {
+    const Program few = make(operation, {1, 4, 4, 1024}, {4, 4, 512, 1024});
+    ASSERT_EQ(few.launches.size(), 2u) << few.reason;
+    EXPECT_NE(few.reason.find("ranges of depth"), std::string::npos);
+    const Launch& multiply = few.launches[0];
+    const Launch& add = few.launches[1];
+    EXPECT_EQ(std::string(add.kernel).rfind("ct_gemm_sum_bfloat16_", 0), 0u);
+    EXPECT_EQ(add.grid[0], multiply.grid[0]);
+    EXPECT_GT(multiply.grid[0] * multiply.grid[1], 120u);
+    EXPECT_LE(multiply.grid[0] * multiply.grid[1], 264u);
+    EXPECT_LE(few.workspace_bytes, int64_t{64} << 20);
+    EXPECT_EQ(
+        make(operation, {256, 16, 16, 256}, {4, 4, 128, 256}).launches.size(),
+        1u);
+    EXPECT_EQ(make(operation, {1, 8, 8, 64}, {2, 2, 64, 64}).launches.size(),
+              1u);
+  }
 }
 
 // Every launch stays within what a device takes.

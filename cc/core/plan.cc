@@ -86,9 +86,7 @@ class Candidates {
     const double estimate = family == wanted_ ? -1 : cycles(plan);
     reason_ << (all_.empty() ? "estimated cycles: " : ", ")
             << KernelFamilyName(family)
-            << (family == KernelFamily::kChannelLanes && MultipliesPairs(plan)
-                    ? " in bfloat16 pairs "
-                    : " ")
+            << (plan.channel_lanes.pairs ? " in bfloat16 pairs " : " ")
             << std::setprecision(3) << estimate;
     all_.push_back({std::move(plan), estimate});
   }
@@ -250,14 +248,14 @@ bool SharePackedFilter(const Plan& a, const Plan& b) {
   if (a.family != b.family || a.operation != b.operation ||
       a.dtype != b.dtype || a.packed_bytes != b.packed_bytes ||
       a.target.vector_bytes != b.target.vector_bytes ||
-      MultipliesPairs(a) != MultipliesPairs(b) ||
       a.geometry.groups != b.geometry.groups ||
       a.geometry.FilterDims() != b.geometry.FilterDims()) {
     return false;
   }
   switch (a.family) {
     case KernelFamily::kChannelLanes:
-      return a.channel_lanes.vectors == b.channel_lanes.vectors;
+      return a.channel_lanes.vectors == b.channel_lanes.vectors &&
+             a.channel_lanes.pairs == b.channel_lanes.pairs;
     case KernelFamily::kTapLanes:
       return a.tap_lanes.vectors == b.tap_lanes.vectors &&
              a.tap_lanes.columns == b.tap_lanes.columns;

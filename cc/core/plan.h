@@ -88,6 +88,8 @@ struct ChannelLanesBlocks {
   // tile's rows are found when its turn comes. Scratch that it takes.
   int64_t found_rows = 0;
   int64_t found_bytes = 0;
+  // Depth is multiplied in pairs of bfloat16 channels.
+  bool pairs = false;
   // They are sorted by the taps that they find inside the source: nothing from
   // beyond the border is multiplied.
   bool rows_by_tap = false;

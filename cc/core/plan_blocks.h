@@ -27,8 +27,7 @@ inline int64_t AccumulatorBytes(DType dtype) {
 inline bool IsNarrow(DType dtype) {
   return dtype == DType::kHalf || dtype == DType::kBFloat16;
 }
-// Whether channels are multiplied in pairs, as they come: by the channel-lanes
-// family, where the target has an instruction for it.
+// Whether the target multiplies pairs of what the call computes with.
 inline bool MultipliesPairs(const Plan& plan) {
   return plan.dtype == DType::kBFloat16 && plan.target.bfloat16_products == 2;
 }

@@ -66,7 +66,7 @@ bool ReadsAndStoresVectors(const Plan& plan) {
   const Activation activation = plan.geometry.activation;
   const int64_t panel_columns = Lanes(plan) * plan.channel_lanes.vectors;
   return (plan.dtype == DType::kFloat || plan.dtype == DType::kDouble ||
-          MultipliesPairs(plan)) &&
+          plan.channel_lanes.pairs) &&
          !plan.channel_lanes.convert_source && gather.result.channel == 1 &&
          (activation == Activation::kNone || activation == Activation::kRelu) &&
          gather.columns % panel_columns == 0;
@@ -133,7 +133,8 @@ bool PlanChannelLanes(Plan* plan) {
   const int64_t element = AccumulatorBytes(plan->dtype);
   const int64_t lanes = Lanes(*plan);
   // In words of accumulators' size: pairs of channels, else channels.
-  const bool pairs = MultipliesPairs(*plan);
+  const bool pairs = MultipliesPairs(*plan) && gather.depth > 1;
+  blocks.pairs = pairs;
   const int64_t depth = pairs ? CeilDiv(gather.depth, 2) : gather.depth;
   // The last channel of an odd depth would pair up with a neighbour's.
   blocks.convert_source =

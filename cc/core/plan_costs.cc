@@ -34,7 +34,7 @@ double ChannelLanesCost(const Plan& plan) {
   const double padded_rows = RoundUp(PhaseRows(plan), 2);
   // Pairs of channels are one product, and one word of the packed filter.
   const double depth =
-      MultipliesPairs(plan) ? CeilDiv(gather.depth, 2) : gather.depth;
+      plan.channel_lanes.pairs ? CeilDiv(gather.depth, 2) : gather.depth;
   const double products = plan.multiply_adds / gather.depth * depth /
                           gather.columns / lanes * columns * padded_rows / rows;
   const double filter = static_cast<double>(gather.filter_taps) * depth *

@@ -146,7 +146,7 @@ void CheckPlans(Operation operation, const ConvTransposeGeometry& geometry,
   if (NumElements(geometry.FilterDims()) > kMaxPlannedFilter) return;
   for (const TargetInfo& target :
        {TargetInfo{"baseline", 16, 16}, TargetInfo{"avx2", 32, 16},
-        TargetInfo{"avx512", 64, 32}}) {
+        TargetInfo{"avx512", 64, 32}, TargetInfo{"avx512_bf16", 64, 32, 2}}) {
     for (DType dtype : {DType::kBFloat16, DType::kFloat, DType::kDouble}) {
       const Plan plan = MakePlan(operation, geometry, dtype, target);
       if (plan.units < 0 || plan.shared_bytes < 0 || plan.scratch_bytes < 0 ||

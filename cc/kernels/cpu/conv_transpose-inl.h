@@ -142,8 +142,8 @@ void WithGatherCall(const Plan& plan, const Operands& operands, void* workspace,
 #ifdef CT_BFLOAT16_PAIRS
 
 bool RunsInPairs(const Plan& plan) {
-  return plan.family == KernelFamily::kChannelLanes ||
-         (plan.family == KernelFamily::kPositions && plan.positions.pairs);
+  return plan.family == KernelFamily::kPositions ? plan.positions.pairs
+                                                 : plan.channel_lanes.pairs;
 }
 
 void PackBFloat16(const Plan& plan, const void* filter, void* packed,

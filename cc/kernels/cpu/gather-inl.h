@@ -125,6 +125,15 @@ Compute<T> ExactSum(const GatherCall<T>& call, const Position& position,
   }
 }
 
+// True where whole vectors of sums can be stored as they are.
+template <typename T>
+inline bool StoresVectors(const GatherCall<T>& call) {
+  const Activation activation = call.plan.geometry.activation;
+  return (std::is_same_v<T, Compute<T>> || kInPairs<T>) &&
+         call.plan.gather.result.channel == 1 &&
+         (activation == Activation::kNone || activation == Activation::kRelu);
+}
+
 // Adds the bias, activates, rounds and stores `count` sums of one position from
 // `channel` on.
 template <typename T>
@@ -133,6 +142,15 @@ void StoreColumns(const GatherCall<T>& call, Compute<T>* sums, int64_t count,
   using A = Compute<T>;
   const Activation activation = call.plan.geometry.activation;
   const int64_t step = call.plan.gather.result.channel;
+#ifdef CT_BFLOAT16_PAIRS
+  if constexpr (kInPairs<T>) {
+    if (StoresVectors(call)) {
+      return StoreRoundedColumns(
+          sums, call.bias == nullptr ? nullptr : call.bias + channel,
+          activation == Activation::kRelu, count, result + channel);
+    }
+  }
+#endif
   if (call.bias != nullptr) {
     const A* bias = call.bias + channel;
     for (int64_t c = 0; c < count; ++c) sums[c] += bias[c];
@@ -153,15 +171,6 @@ void StoreColumns(const GatherCall<T>& call, Compute<T>* sums, int64_t count,
   }
   for (int64_t c = 0; c < count; ++c)
     result[c * step] = FromCompute<T>(activation, sums[c]);
-}
-
-// True where whole vectors of sums can be stored as they are.
-template <typename T>
-inline bool StoresVectors(const GatherCall<T>& call) {
-  const Activation activation = call.plan.geometry.activation;
-  return (std::is_same_v<T, Compute<T>> || kInPairs<T>) &&
-         call.plan.gather.result.channel == 1 &&
-         (activation == Activation::kNone || activation == Activation::kRelu);
 }
 
 // A result of this size is in no cache any more when someone reads it: it is

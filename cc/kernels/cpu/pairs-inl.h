@@ -96,6 +96,26 @@ template <int kVectors>
   return nan != 0;
 }
 
+// Rounds and stores `count` sums on top of a bias, or none.
+inline void StoreRoundedColumns(const float* sums, const float* bias, bool relu,
+                                int64_t count, BFloat16* to) {
+  constexpr int64_t kCount = kLanes<float>;
+  for (int64_t c = 0; c < count; c += kCount) {
+    const int64_t many = std::min(count - c, kCount);
+    const auto mask = static_cast<__mmask16>((1u << many) - 1);
+    __m512 sum = _mm512_maskz_loadu_ps(mask, sums + c);
+    if (bias != nullptr) {
+      sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(mask, bias + c));
+    }
+    if (relu) {
+      const __m512 zero = _mm512_setzero_ps();
+      sum = _mm512_mask_mov_ps(sum, _mm512_cmp_ps_mask(sum, zero, _CMP_LT_OQ),
+                               zero);
+    }
+    _mm256_mask_storeu_epi16(to + c, mask, (__m256i)_mm512_cvtneps_pbh(sum));
+  }
+}
+
 // True where one of `count` elements is NaN.
 inline bool AnyNaN(const BFloat16* values, int64_t count) {
   int found = 0;
@@ -162,11 +182,18 @@ inline void PairRows(const BFloat16* first, const BFloat16* second,
 inline void PairRow(const BFloat16* from, int64_t step, int64_t count,
                     BFloat16Pair* to) {
   if (step == 1) {
-    std::memcpy(to, from, count / 2 * sizeof(BFloat16Pair));
-  } else {
-    for (int64_t i = 0; i + 1 < count; i += 2) {
-      to[i / 2] = {from[i * step], from[(i + 1) * step]};
+    // Vectors of which only what counts is read and written: depths are short.
+    for (int64_t i = 0; i < count; i += 32) {
+      const int64_t many = std::min<int64_t>(count - i, 32);
+      const auto elements = static_cast<__mmask32>((uint64_t{1} << many) - 1);
+      const auto pairs = static_cast<__mmask16>((1u << ((many + 1) / 2)) - 1);
+      _mm512_mask_storeu_epi32(to + i / 2, pairs,
+                               _mm512_maskz_loadu_epi16(elements, from + i));
     }
+    return;
+  }
+  for (int64_t i = 0; i + 1 < count; i += 2) {
+    to[i / 2] = {from[i * step], from[(i + 1) * step]};
   }
   if (count % 2 == 1) to[count / 2] = {from[(count - 1) * step], {0}};
 }

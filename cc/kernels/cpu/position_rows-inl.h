@@ -421,8 +421,9 @@ class PositionRows {
   }
 
   // The columns of a piece, from x on in the input.
-  void CopyPairsOfColumns(const PositionPiece& piece, int64_t x,
-                          int64_t columns) {
+  void CopyPairsOfColumns([[maybe_unused]] const PositionPiece& piece,
+                          [[maybe_unused]] int64_t x,
+                          [[maybe_unused]] int64_t columns) {
 #ifdef CT_BFLOAT16_PAIRS
     const int64_t step = input_.axis[inner_];
     for (int64_t i = 0; i < piece.count; i += 2, x += 2 * step) {
@@ -441,8 +442,10 @@ class PositionRows {
 
   // The rows of the block at positions [begin, end) of a piece, to `slot` on.
   // Zeros stand for the neighbour that a pair at the end lacks.
-  void CopyPairsOfRows(const PositionPiece& piece, int64_t begin, int64_t end,
-                       int64_t slot) {
+  void CopyPairsOfRows([[maybe_unused]] const PositionPiece& piece,
+                       [[maybe_unused]] int64_t begin,
+                       [[maybe_unused]] int64_t end,
+                       [[maybe_unused]] int64_t slot) {
 #ifdef CT_BFLOAT16_PAIRS
     // Position by position: what lies side by side is read once.
     const T* dy = call_.output_grad + piece.dy + runs_[0].dy;

@@ -182,7 +182,7 @@ TEST(PlanTest, RandomPlansAreSound) {
     const Request request = testing::RandomRequest(
         &random, static_cast<int>(random.Uniform(1, kMaxRank)), 1 << 24);
     const Operation operation = kOperations[random.Uniform(0, 2)];
-    const TargetInfo& target = kTargets[random.Uniform(0, 2)];
+    const TargetInfo& target = kTargets[random.Uniform(0, 3)];
     const DType dtype = kDTypes[random.Uniform(0, 4)];
     const Plan plan =
         MakePlan(operation, GeometryOf(operation, request), dtype, target);

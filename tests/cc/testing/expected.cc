@@ -125,8 +125,7 @@ std::vector<double> Subnormal(const std::vector<double>& values) {
 }
 
 bool FlushesToZero(const Plan& plan) {
-  return plan.dtype == DType::kBFloat16 && plan.target.bfloat16_products == 2 &&
-         (plan.family == KernelFamily::kChannelLanes || plan.positions.pairs);
+  return plan.channel_lanes.pairs || plan.positions.pairs;
 }
 
 void AddFlushed(const Plan& plan, const Values& values,

@@ -54,6 +54,8 @@ std::vector<SourceLine> MakeLines(const AxisPhases& axis) {
 // they may take of a level-1 cache.
 constexpr int64_t kMostRows = 96;
 constexpr int64_t kRowsBytes = 24 * 1024;
+// Sums of a line, where there are lines beside it.
+constexpr int64_t kMostLine = 4096;
 
 }  // namespace
 
@@ -229,6 +231,10 @@ void BlockLines(Plan* plan) {
         static_cast<int64_t>(std::min(wanted / multiply_adds, 1e12)) + 1;
     const int64_t fitting = a == inner ? left - 2 * reach : left;
     int64_t block = std::max(8 * least, useful);
+    // Longer lines would leave room for few, and these share their sources.
+    if (a == inner && a > 0) {
+      block = std::min(block, std::max(8 * least, kMostLine / blocks.columns));
+    }
     block = std::min({block, std::max<int64_t>(fitting, 1), axis.output});
     // Of equal size.
     blocks.blocks[a] = CeilDiv(axis.output, block);

@@ -98,7 +98,7 @@ bool PlanWinograd(Plan* plan) {
     }
   }
   if (!transforms) return false;
-  blocks.rows = TileRows(*plan);
+  blocks.rows = std::min(TileRows(*plan), 8);
   blocks.vectors = gather.columns > lanes ? 2 : 1;
   blocks.panel_columns = blocks.vectors * lanes;
   blocks.panels = CeilDiv(gather.columns, blocks.panel_columns);

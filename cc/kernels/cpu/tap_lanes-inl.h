@@ -73,6 +73,10 @@ class TapLanes {
   }
 
  private:
+  // Rows of a register tile: with more, their addresses leave the registers.
+  // Two vectors: 266 against 256 of 273 GFLOP/s on a Zen 5 core.
+  static constexpr int kWideRows = std::min(kTileRows, 8);
+
   // Source positions [x, x + count) of one line, as rows [row, row + count) of
   // the product; filter positions [first, last) along the outer axes reach the
   // unit's lines from there.
@@ -238,23 +242,16 @@ class TapLanes {
     }
   }
 
-  // Fetches a part of the rows that follow while these are multiplied: twelve
-  // rows read side by side are more than a core's own prefetching keeps up
-  // with.
-  void Prefetch(int64_t panel, int64_t end, int64_t at, int64_t row) const {
-    if (blocks_.convert_source || panel > 0) return;
-    const int64_t lines =
-        gather_.depth * static_cast<int64_t>(sizeof(A)) * rows_taken_ / 64;
-    const int64_t calls =
-        (end - panel) * ((rows_taken_ + blocks_.rows - 1) / blocks_.rows);
-    const int64_t call =
-        (at - panel) * (calls / (end - panel)) + row / blocks_.rows;
-    const char* next = reinterpret_cast<const char*>(
-        rows_[rows_taken_ - 1] + gather_.source.axis[inner_]);
-    for (int64_t l = call * lines / calls; l < (call + 1) * lines / calls;
-         ++l) {
-      __builtin_prefetch(next + l * 64, 0, 2);
-    }
+  // What a register tile fetches of the rows that follow while it multiplies:
+  // twelve rows read side by side are more than a core's own prefetching keeps
+  // up with, and what is fetched between tiles kept the next one waiting. call:
+  // of `calls` tiles that share the rows out.
+  RowsAhead<A> Ahead(int64_t call, int64_t calls) {
+    next_row_ = rows_[rows_taken_ - 1] + gather_.source.axis[inner_];
+    const int64_t step = std::min<int64_t>(
+        (rows_taken_ * static_cast<int64_t>(sizeof(A)) + calls - 1) / calls,
+        64);
+    return {&next_row_, 0, call * gather_.depth * step, step};
   }
 
   // products[row][column] of the panels [panel, end) that are needed; false
@@ -269,19 +266,31 @@ class TapLanes {
     const A* filter = packed_filter_ + (lines_.group() * blocks_.column_blocks +
                                         lines_.block()) *
                                            BlockElements();
+    const bool fetch = !blocks_.convert_source && panel == 0;
+    const int64_t calls =
+        (end - panel) * ((rows_taken_ + kWideRows - 1) / kWideRows);
+    int64_t call = 0;
     for (int64_t p = panel; p < end; ++p) {
       if (!needed_[p]) continue;
       any = true;
       const int vectors = static_cast<int>(PanelWidth(p) / kLanes<A>);
-      for (int64_t r = 0; r < rows_taken_;) {
-        Prefetch(panel, end, p, r);
-        int tile = blocks_.rows;
+      for (int64_t r = 0; r < rows_taken_; ++call) {
+        int tile = kWideRows;
         while (SmallerTile(tile) >= rows_taken_ - r) tile = SmallerTile(tile);
+        const RowsOfTaps<A> from{rows_ + r};
+        const A* weights = filter + p * panel_columns_ * gather_.depth;
+        const TileRows<A> to{sums_ + r, (p - panel) * panel_columns_};
         WithTile(tile, vectors, [&](auto rows, auto width) {
-          MultiplyRows<A, rows(), width()>(
-              {rows_ + r}, &zero, 1, gather_.depth,
-              filter + p * panel_columns_ * gather_.depth,
-              {sums_ + r, (p - panel) * panel_columns_});
+          constexpr int kRows = rows(), kVectors = width();
+          if constexpr (kRows >= kWideRows && kVectors <= 2) {
+            if (fetch) {
+              return MultiplyRows<A, kRows, kVectors, false, true>(
+                  from, &zero, 1, gather_.depth, weights, to,
+                  Ahead(call, calls));
+            }
+          }
+          MultiplyRows<A, kRows, kVectors>(from, &zero, 1, gather_.depth,
+                                           weights, to);
         });
         r += tile;
       }
@@ -430,6 +439,7 @@ class TapLanes {
   A* products_ = nullptr;
   A* transposed_ = nullptr;
   const A** rows_ = nullptr;
+  const A* next_row_ = nullptr;  // after those taken
   A** sums_ = nullptr;
   Segment* segments_ = nullptr;
   Visit* visits_ = nullptr;

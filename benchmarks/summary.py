@@ -110,7 +110,7 @@ _GOALS: tuple[tuple[str, str, _Ratio, float | None, float | None], ...] = (
     ("best of all peers / op, forward, constant filter", "forward", against_all, 1, 1.5),
     ("best of all peers / op, input gradient, constant filter", "input_grad", against_all, 1, 1.2),
     ("best of all peers / op, filter gradient", "filter_grad", against_all, 1, 1.6),
-    ("best of TensorFlow / op, input gradient, argument", "input_grad", against_tensorflow, 1, None),
+    ("best of TensorFlow / op, input gradient", "input_grad", against_tensorflow, 1, None),
     ("best of TensorFlow / op, filter gradient", "filter_grad", against_tensorflow, 1, None),
     ("bound of the machine / op, forward", "forward", share_of_machine, 0.6, 0.9),
 )

@@ -105,11 +105,13 @@ def lines(cases: list[Json], statistic: str = "median_ms") -> list[Line]:
 
 
 _Ratio = Callable[[Json, str], "float | None"]
-_GOALS: tuple[tuple[str, str, _Ratio, float, float], ...] = (
+_GOALS: tuple[tuple[str, str, _Ratio, float | None, float | None], ...] = (
     ("best of TensorFlow / op, forward, filter as argument", "forward", against_tensorflow, 1, 2.5),
     ("best of all peers / op, forward, constant filter", "forward", against_all, 1, 1.5),
     ("best of all peers / op, input gradient, constant filter", "input_grad", against_all, 1, 1.2),
     ("best of all peers / op, filter gradient", "filter_grad", against_all, 1, 1.6),
+    ("best of TensorFlow / op, input gradient, argument", "input_grad", against_tensorflow, 1, None),
+    ("best of TensorFlow / op, filter gradient", "filter_grad", against_tensorflow, 1, None),
     ("bound of the machine / op, forward", "forward", share_of_machine, 0.6, 0.9),
 )
 _DTYPES = {"bfloat16": 1.7, "float16": 0.9, "float64": 0.48}

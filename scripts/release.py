@@ -129,9 +129,12 @@ def widen_extras(metadata: Path, minors: list[str]) -> None:
 
 
 TENSORFLOW = """
-from importlib.metadata import distributions
-found = {d.name.lower(): d.version for d in distributions()}
-print(*(f"{n}=={found[n]}" for n in ("tensorflow", "tensorflow-cpu") if n in found))
+from importlib.metadata import PackageNotFoundError, version
+for name in ("tensorflow", "tensorflow-cpu"):
+    try:
+        print(f"{name}=={version(name)}")
+    except PackageNotFoundError:
+        pass
 """
 
 
@@ -139,6 +142,7 @@ def write_bill(wheel: Path, pythons: dict[str, str], folder: Path) -> Path:
     """Writes the bill of materials of a wheel for the TensorFlow of these environments."""
     versions = [run(python, "-c", TENSORFLOW) for python in pythons.values()]
     bill = folder / "sbom.json"
+    assert all("==" in text for text in versions), "an environment has no TensorFlow"
     program = [sys.executable, ROOT / ".ci" / "sbom"]
     bill.write_text(run(*program, wheel, *dict.fromkeys(" ".join(versions).split())))
     return bill

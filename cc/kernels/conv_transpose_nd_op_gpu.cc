@@ -97,11 +97,14 @@ struct GpuDevice {
 
   static void Prepare(void*, int64_t) {}
 
-  // The tables, where a workspace holds nothing else: one copy to the device
-  // serves all calls.
+  // The tables: one copy to the device serves all calls.
   static int64_t KeptBytes(const Plan& plan, bool) {
-    const int64_t tables = static_cast<int64_t>(plan.program.constants.size());
-    return tables == plan.program.workspace_bytes ? tables : 0;
+    return static_cast<int64_t>(plan.program.constants.size());
+  }
+
+  // Then they are the workspace of all calls. Else each has one of its own.
+  static bool WorkspaceIsTables(const Plan& plan) {
+    return KeptBytes(plan, false) == plan.program.workspace_bytes;
   }
 
   // Tables are those of one plan, whatever the filter.
@@ -117,18 +120,20 @@ struct GpuDevice {
 
   static int64_t WorkspaceBytes(OpKernelContext*, const Plan& plan,
                                 bool tables_are_kept) {
-    return tables_are_kept ? 0 : plan.program.workspace_bytes;
+    return tables_are_kept && WorkspaceIsTables(plan)
+               ? 0
+               : plan.program.workspace_bytes;
   }
 
   static absl::Status Run(OpKernelContext* context, const Plan& plan,
                           const Operands& operands, void* workspace) {
     gpu::Stream stream = nullptr;
     TF_RETURN_IF_ERROR(StreamOf(context, &stream));
-    if (operands.packed_filter != nullptr) {
+    if (operands.packed_filter != nullptr && WorkspaceIsTables(plan)) {
       workspace = const_cast<void*>(operands.packed_filter);
-    } else {
-      TF_RETURN_IF_ERROR(
-          ToTensorFlow(plan.launcher->Upload(plan.program, workspace, stream)));
+    } else if (operands.packed_filter != nullptr) {
+      TF_RETURN_IF_ERROR(ToTensorFlow(plan.launcher->CopyTables(
+          plan.program, operands.packed_filter, workspace, stream)));
     }
     // Of the three tensors, an operation has two: see program.h.
     gpu::LaunchOperands pointers;

@@ -90,8 +90,6 @@ def test_the_cells_of_keras(row: str) -> None:
     check(column("Keras")[row], supported_elsewhere.KERAS[row])
 
 
-# Of a build with CUDA, on a machine without a GPU.
-@pytest.mark.filterwarnings("ignore:CUDA initialization:UserWarning")
 @pytest.mark.parametrize("row", supported_elsewhere.PYTORCH)
 def test_the_cells_of_pytorch(row: str) -> None:
     pytest.importorskip("torch", reason="PyTorch is not installed")

@@ -34,6 +34,7 @@ const char* FindAll(void* library, Driver* driver) {
   FIND("cuModuleGetFunction", module_function);
   FIND("cuFuncSetAttribute", function_attribute);
   FIND("cuMemcpyHtoDAsync_v2", copy_to_device);
+  FIND("cuMemcpyDtoDAsync_v2", copy_on_device);
   FIND("cuLaunchKernel", launch);
 #undef FIND
   return nullptr;

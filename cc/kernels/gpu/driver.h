@@ -49,6 +49,8 @@ struct Driver {
   Result (*module_function)(Function*, Module, const char* name);
   Result (*function_attribute)(Function, int attribute, int value);
   Result (*copy_to_device)(DevicePointer, const void*, size_t bytes, Stream);
+  Result (*copy_on_device)(DevicePointer to, DevicePointer from, size_t bytes,
+                           Stream);
   Result (*launch)(Function, unsigned grid_x, unsigned grid_y, unsigned grid_z,
                    unsigned block_x, unsigned block_y, unsigned block_z,
                    unsigned shared_bytes, Stream, void** params, void** extra);

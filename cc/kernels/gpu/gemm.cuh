@@ -16,7 +16,12 @@
 namespace conv_transpose_nd {
 namespace gpu {
 
-enum GemmKind { kGemmForward, kGemmInputGrad, kGemmFilterGrad };
+enum GemmKind {
+  kGemmForward,
+  kGemmInputGrad,
+  kGemmInputGradFlat,  // gemm_flat.cuh
+  kGemmFilterGrad
+};
 
 template <typename T>
 struct alignas(16) Chunk {

@@ -5,7 +5,7 @@
 // A block of 256 threads; a thread has a register tile of kEachRow x
 // kEachColumn sums. Operands pass through registers into one of two shared
 // tiles, [depth][rows] and [depth][columns], while the other is multiplied.
-#include "cc/kernels/gpu/gemm.cuh"
+#include "cc/kernels/gpu/gemm_flat.cuh"
 
 namespace conv_transpose_nd {
 namespace gpu {
@@ -195,12 +195,17 @@ class FmaGemm {
 
 CT_GEMM(float, float, 128, 8, 2)
 CT_GEMM(float, float, 64, 16, 2)
+CT_GEMM_KIND(float, float, input_grad_flat, kGemmInputGradFlat, 64, 16, 2)
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ < 800 || __CUDA_ARCH__ >= 1000
 CT_GEMM(double, double, 64, 8, 2)
+CT_GEMM_KIND(double, double, input_grad_flat, kGemmInputGradFlat, 64, 8, 2)
 #endif
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ < 800
 CT_GEMM(Half, half_fma, 64, 16, 2)
 CT_GEMM(BFloat16, bfloat16_fma, 64, 16, 2)
+CT_GEMM_KIND(Half, half_fma, input_grad_flat, kGemmInputGradFlat, 64, 16, 2)
+CT_GEMM_KIND(BFloat16, bfloat16_fma, input_grad_flat, kGemmInputGradFlat, 64,
+             16, 2)
 #endif
 
 #undef CT_GEMM

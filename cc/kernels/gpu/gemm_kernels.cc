@@ -145,13 +145,16 @@ double GemmCost(const GemmKernel& kernel, int64_t tiles,
   return waves * area * depth * kernel.weight;
 }
 
-Launch GemmLaunch(const GemmKernel& kernel, Operation operation, int64_t tiles,
-                  const GemmParams& params) {
+// Gathering elements takes more time than a larger tile would save.
+bool HasFlat(const GemmKernel& kernel) { return kernel.tile == 64; }
+
+Launch GemmLaunch(const GemmKernel& kernel, Operation operation, bool flat,
+                  int64_t tiles, const GemmParams& params) {
   Launch launch;
   launch.module = kernel.module;
   launch.kernel =
-      KernelName("ct_gemm_" + kernel.name + "_" + KindName(operation) + "_" +
-                 std::to_string(kernel.tile));
+      KernelName("ct_gemm_" + kernel.name + "_" + KindName(operation) +
+                 (flat ? "_flat_" : "_") + std::to_string(kernel.tile));
   launch.grid[0] = static_cast<uint32_t>(tiles);
   launch.block[0] = static_cast<uint32_t>(kernel.threads);
   launch.shared_bytes = static_cast<uint32_t>(kernel.shared_bytes);

@@ -41,8 +41,10 @@ DepthRanges MakeRanges(int64_t blocks, int64_t tiles, int64_t range_bytes,
 double GemmCost(const GemmKernel& kernel, int64_t tiles,
                 const DepthRanges& ranges, const DeviceInfo& device);
 
-Launch GemmLaunch(const GemmKernel& kernel, Operation operation, int64_t tiles,
-                  const GemmParams& params);
+// flat: see gemm_flat.cuh. Not all kernels have that.
+bool HasFlat(const GemmKernel& kernel);
+Launch GemmLaunch(const GemmKernel& kernel, Operation operation, bool flat,
+                  int64_t tiles, const GemmParams& params);
 
 // The launch that adds the ranges of a gather, whose parameters are otherwise
 // those of the launch before.

@@ -13,7 +13,7 @@
 //   others         [depth][chunks of a row]:   chunk ^ depth % 8, or
 //                                              chunk ^ depth % 4 * 2, 4 bytes
 //                                              and more
-#include "cc/kernels/gpu/gemm.cuh"
+#include "cc/kernels/gpu/gemm_flat.cuh"
 
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
 
@@ -195,8 +195,8 @@ class MmaGemm {
     return static_cast<int>(threadIdx.x) / 32 % kWarpsAcross * kWarpColumns;
   }
 
-  CT_DEVICE static void Copy(const ChunkSource<T>& source,
-                             unsigned char* shared) {
+  template <typename Source>
+  CT_DEVICE static void Copy(const Source& source, unsigned char* shared) {
     if (source.adjacent) {
       CopyAsync16(shared, source.data, source.count <= 0);
     } else {
@@ -240,6 +240,7 @@ class MmaGemm {
         Fetch(loader, shared + next * kStageBytes);
       }
       CommitCopies();
+      __syncwarp();  // taps are looked up lane by lane
       MultiplyBlock(shared + now * kStageBytes, sum);
       now = now + 1 == kStages ? 0 : now + 1;
       next = next + 1 == kStages ? 0 : next + 1;
@@ -325,12 +326,13 @@ class MmaGemm {
     MmaGemm<T, kKind, tile>::Run(params, first, second, bias, result, \
                                  workspace);                          \
   }
-#define CT_GEMM(T, suffix, blocks)                                   \
-  CT_GEMM_KIND(T, suffix, forward, kGemmForward, 128, blocks)        \
-  CT_GEMM_KIND(T, suffix, input_grad, kGemmInputGrad, 128, blocks)   \
-  CT_GEMM_KIND(T, suffix, filter_grad, kGemmFilterGrad, 128, blocks) \
-  CT_GEMM_KIND(T, suffix, forward, kGemmForward, 64, 4)              \
-  CT_GEMM_KIND(T, suffix, input_grad, kGemmInputGrad, 64, 4)         \
+#define CT_GEMM(T, suffix, blocks)                                    \
+  CT_GEMM_KIND(T, suffix, forward, kGemmForward, 128, blocks)         \
+  CT_GEMM_KIND(T, suffix, input_grad, kGemmInputGrad, 128, blocks)    \
+  CT_GEMM_KIND(T, suffix, filter_grad, kGemmFilterGrad, 128, blocks)  \
+  CT_GEMM_KIND(T, suffix, forward, kGemmForward, 64, 4)               \
+  CT_GEMM_KIND(T, suffix, input_grad, kGemmInputGrad, 64, 4)          \
+  CT_GEMM_KIND(T, suffix, input_grad_flat, kGemmInputGradFlat, 64, 4) \
   CT_GEMM_KIND(T, suffix, filter_grad, kGemmFilterGrad, 64, 4)
 
 CT_GEMM(Half, half, 2)
@@ -339,6 +341,7 @@ CT_GEMM(float, tf32, 1)
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ < 1000
 CT_GEMM_KIND(double, double_mma, forward, kGemmForward, 64, 3)
 CT_GEMM_KIND(double, double_mma, input_grad, kGemmInputGrad, 64, 3)
+CT_GEMM_KIND(double, double_mma, input_grad_flat, kGemmInputGradFlat, 64, 3)
 CT_GEMM_KIND(double, double_mma, filter_grad, kGemmFilterGrad, 64, 3)
 #endif
 

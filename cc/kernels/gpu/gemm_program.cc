@@ -176,6 +176,26 @@ void Fold(Tables* tables) {
   tables->folds = std::move(folds);
 }
 
+// Depths below are gathered by taps and channels together.
+constexpr int64_t kMinDepth = 8;
+
+// Every channel of the source has its own taps of depth 1.
+void Flatten(const GemmParams& p, int64_t depth, Tables* tables) {
+  std::vector<GemmTap> taps;
+  for (const GemmTap& tap : tables->taps) {
+    for (int64_t d = 0; d < depth; ++d) {
+      taps.push_back(tap);
+      taps.back().source += d * p.source_channel;
+      taps.back().filter += d * p.filter_depth;
+    }
+  }
+  for (GemmPhase& phase : tables->phases) {
+    phase.first_tap *= static_cast<int32_t>(depth);
+    phase.taps *= static_cast<int32_t>(depth);
+  }
+  tables->taps = std::move(taps);
+}
+
 int64_t CountTiles(const Tables& tables, int64_t groups, int64_t columns,
                    int tile) {
   int64_t tiles = 0;
@@ -240,13 +260,14 @@ struct Choice {
 // range_bytes(kernel, tiles): of the sums of one range.
 template <typename Tiles, typename DepthBlocks, typename RangeBytes>
 Choice Choose(DType dtype, const DeviceInfo& device, const GemmOptions& options,
-              const GemmParams& p, const Tiles& tiles,
+              const GemmParams& p, bool flat, const Tiles& tiles,
               const DepthBlocks& blocks, const RangeBytes& range_bytes) {
   Choice best;
-  const bool vectors = p.vector_first && p.vector_second;
+  const bool vectors = !flat && p.vector_first && p.vector_second;
   for (const GemmKernel& kernel :
        GemmKernels(dtype, device, options.allow_tf32, vectors)) {
     if (options.tile != 0 && kernel.tile != options.tile) continue;
+    if (flat && !HasFlat(kernel)) continue;
     if (kernel.shared_bytes > device.shared_bytes_per_block) continue;
     Choice choice{true, kernel, tiles(kernel), {}};
     choice.ranges =
@@ -264,8 +285,8 @@ Choice Choose(DType dtype, const DeviceInfo& device, const GemmOptions& options,
 
 // The launch that multiplies, and the one that adds its ranges of depth, whose
 // sums follow the tables in the workspace.
-void AddGather(const Choice& choice, Operation operation, DType dtype,
-               GemmParams p, Program* program) {
+void AddGather(const Choice& choice, Operation operation, bool flat,
+               DType dtype, GemmParams p, Program* program) {
   const int64_t ranges = choice.ranges.count;
   const int64_t side = choice.kernel.tile;
   p.splits = static_cast<int32_t>(ranges);
@@ -275,7 +296,7 @@ void AddGather(const Choice& choice, Operation operation, DType dtype,
     program->workspace_bytes =
         p.partials + ranges * choice.tiles * side * side * SumBytes(dtype);
   }
-  Launch launch = GemmLaunch(choice.kernel, operation, choice.tiles, p);
+  Launch launch = GemmLaunch(choice.kernel, operation, flat, choice.tiles, p);
   launch.grid[1] = static_cast<uint32_t>(ranges);
   program->launches.push_back(std::move(launch));
   if (ranges > 1) {
@@ -300,15 +321,22 @@ std::optional<Program> GatherProgram(Operation operation,
   if (columns >= kMaxReach) return {};
   GemmParams p = GatherParams(operation, geometry, walk, 16 / SizeOf(dtype),
                               options.aligned);
+  const bool flat =
+      operation == Operation::kInputGrad && walk.depth < kMinDepth;
+  if (flat) {
+    Flatten(p, walk.depth, &tables);
+    p.depth = 1;
+  }
   // The phase of most taps is the first.
   const int64_t longest = tables.phases[0].taps;
   const Choice choice = Choose(
-      dtype, device, options, p,
+      dtype, device, options, p, flat,
       [&](const GemmKernel& kernel) {
         return CountTiles(tables, geometry.groups, columns, kernel.tile);
       },
       [&](const GemmKernel& kernel) {
-        return longest * Blocks(walk.depth, kernel.depth);
+        return flat ? Blocks(longest, kernel.depth)
+                    : longest * Blocks(walk.depth, kernel.depth);
       },
       [&](const GemmKernel& kernel, int64_t tiles) {
         return tiles * kernel.tile * kernel.tile * SumBytes(dtype);
@@ -343,10 +371,11 @@ std::optional<Program> GatherProgram(Operation operation,
   if (!covered) {
     program.launches.push_back(FillLaunch(operation, geometry, dtype));
   }
-  AddGather(choice, operation, dtype, p, &program);
+  AddGather(choice, operation, flat, dtype, p, &program);
   program.reason = Describe(choice.kernel, choice.tiles) + ", " +
                    std::to_string(tables.phases.size()) + " phases, " +
                    std::to_string(tables.folds.size()) + " folded";
+  if (flat) program.reason += ", depth of taps";
   if (choice.ranges.count > 1) {
     program.reason +=
         ", " + std::to_string(choice.ranges.count) + " ranges of depth";
@@ -409,7 +438,7 @@ std::optional<Program> FilterGradProgram(const ConvTransposeGeometry& geometry,
       FilterGradParams(geometry, 16 / SizeOf(dtype), options.aligned);
   p.depth = static_cast<int32_t>(positions);
   const Choice choice = Choose(
-      dtype, device, options, p,
+      dtype, device, options, p, /*flat=*/false,
       [&](const GemmKernel& kernel) {
         return taps * geometry.groups * Blocks(p.rows, kernel.tile) *
                Blocks(p.columns, kernel.tile);
@@ -425,8 +454,8 @@ std::optional<Program> FilterGradProgram(const ConvTransposeGeometry& geometry,
   p.blocks_per_split = static_cast<int32_t>(choice.ranges.each);
   p.store_partials = splits > 1;
   Program program;
-  program.launches.push_back(
-      GemmLaunch(choice.kernel, Operation::kFilterGrad, tiles, p));
+  program.launches.push_back(GemmLaunch(choice.kernel, Operation::kFilterGrad,
+                                        /*flat=*/false, tiles, p));
   if (splits > 1) {
     program.workspace_bytes = splits * p.elements * SumBytes(dtype);
     program.launches.push_back(

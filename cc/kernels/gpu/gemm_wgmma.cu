@@ -144,6 +144,7 @@ class WgmmaGemm {
         Fetch(loader, shared + next * kStageBytes);
       }
       CommitCopies();
+      __syncwarp();  // taps are looked up lane by lane
       WaitWgmma(sum);
       now = now + 1 == kWgmmaStages ? 0 : now + 1;
       next = next + 1 == kWgmmaStages ? 0 : next + 1;

@@ -311,6 +311,19 @@ Status Launcher::Upload(const Program& program, void* workspace,
           " bytes of tables to the device");
 }
 
+Status Launcher::CopyTables(const Program& program, const void* tables,
+                            void* workspace, Stream stream) {
+  Scope scope(driver_);
+  Context context = nullptr;
+  CT_RETURN_IF_ERROR(scope.Enter(stream, &context));
+  return driver_->Check(
+      driver_->copy_on_device(reinterpret_cast<DevicePointer>(workspace),
+                              reinterpret_cast<DevicePointer>(tables),
+                              program.constants.size(), stream),
+      "copying " + std::to_string(program.constants.size()) +
+          " bytes of tables on the device");
+}
+
 Status Launcher::Run(const Program& program, const LaunchOperands& operands,
                      void* workspace, Stream stream) {
   if (program.launches.empty()) return OkStatus();

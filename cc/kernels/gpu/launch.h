@@ -50,6 +50,11 @@ class Launcher {
   // gone when this returns; the stream orders the copy before later launches.
   Status Upload(const Program& program, void* workspace, Stream stream);
 
+  // The same from `tables`, where an Upload put them: for workspaces that hold
+  // more, and are another for each call.
+  Status CopyTables(const Program& program, const void* tables, void* workspace,
+                    Stream stream);
+
   // Issues the launches in order. workspace: program.workspace_bytes on the
   // device, aligned to 256 bytes, with the constants at its head.
   Status Run(const Program& program, const LaunchOperands& operands,

@@ -208,6 +208,14 @@ EXPORT int cuFuncSetAttribute(void* function, int attribute, int value) {
   return 0;
 }
 
+EXPORT int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t bytes,
+                                void*) {
+  ENTER("cuMemcpyDtoDAsync_v2");
+  std::memcpy(reinterpret_cast<void*>(to), reinterpret_cast<void*>(from),
+              bytes);
+  return 0;
+}
+
 EXPORT int cuMemcpyHtoDAsync_v2(uint64_t device, const void* host, size_t bytes,
                                 void*) {
   ENTER("cuMemcpyHtoDAsync_v2");

@@ -91,6 +91,8 @@ void Run(const conv_transpose_nd::gpu::Program& program, const void* first,
 #define blockDim (::emulator::block_size)
 #define gridDim (::emulator::grid_size)
 #define __syncthreads() ::emulator::BlockBarrier()
+// Instructions of a whole warp wait for its lanes here as it is.
+#define __syncwarp() static_cast<void>(0)
 #define __syncthreads_or(value) ::emulator::BlockOr(value)
 
 #define CT_KERNEL(name, Params, threads)                                       \

@@ -346,6 +346,22 @@ TEST_F(LaunchTest, AFailedCopyIsReported) {
   EXPECT_EQ(Calls("cuMemcpyHtoDAsync_v2"), 1);
 }
 
+TEST_F(LaunchTest, TablesAreCopiedOnTheDevice) {
+  Program program;
+  const int32_t tables[] = {7, 8, 9};
+  const char* const bytes = reinterpret_cast<const char*>(tables);
+  program.constants.assign(bytes, bytes + sizeof(tables));
+  int32_t kept[3] = {}, workspace[4] = {0, 0, 0, -1};
+  EXPECT_TRUE(launcher_.Upload(program, kept, nullptr).ok());
+  EXPECT_TRUE(launcher_.CopyTables(program, kept, workspace, nullptr).ok());
+  EXPECT_EQ(std::memcmp(workspace, tables, sizeof(tables)), 0);
+  EXPECT_EQ(workspace[3], -1);
+  FAKE(fake_cuda_fail)("cuMemcpyDtoDAsync_v2", 2, 0, 1);
+  EXPECT_EQ(launcher_.CopyTables(program, kept, workspace, nullptr).message(),
+            "copying 12 bytes of tables on the device: out of memory "
+            "(CUDA_ERROR_OUT_OF_MEMORY)");
+}
+
 TEST_F(LaunchTest, AKernelThatIsNotInTheImageIsUnimplemented) {
   for (const auto& [kernel, module, message] :
        std::vector<std::array<std::string, 3>>{

@@ -88,6 +88,54 @@ TEST(ProgramTest, PicksTheKernel) {
             0u);
 }
 
+// A filter gradient of few channels is a GEMM where its tiles are not too empty
+// for how fast they are multiplied.
+TEST(ProgramTest, FilterGradientsOfFewChannels) {
+  DeviceInfo device;
+  device.multiprocessors = 108;
+  device.shared_bytes_per_block = 163 << 10;
+  const auto is_gemm = [&](int64_t in, int64_t out, DType dtype) {
+    const Operation operation = Operation::kFilterGrad;
+    const ConvTransposeGeometry geometry =
+        Geometry({16, 32, 32, in}, {4, 4, out, in}, 2, operation);
+    return MakeProgram(operation, geometry, dtype, device, false)
+               .reason.rfind("gemm:", 0) == 0;
+  };
+  EXPECT_TRUE(is_gemm(128, 3, DType::kBFloat16));
+  EXPECT_TRUE(is_gemm(3, 64, DType::kHalf));
+  EXPECT_FALSE(is_gemm(64, 1, DType::kBFloat16));
+  EXPECT_FALSE(is_gemm(128, 3, DType::kFloat));
+  EXPECT_TRUE(is_gemm(16, 16, DType::kFloat));
+}
+
+// An input gradient of few output channels has all taps as its depth.
+TEST(ProgramTest, InputGradientsOfFewChannels) {
+  DeviceInfo device;
+  device.compute_capability = 90;
+  device.wgmma = device.wgmma_always = true;
+  device.multiprocessors = 132;
+  device.shared_bytes_per_block = 227 << 10;
+  const Operation operation = Operation::kInputGrad;
+  const auto make = [&](int64_t out, const Dims& window) {
+    Dims input{4}, filter = window;
+    for (size_t a = 0; a < window.size(); ++a) input.push_back(16);
+    filter.insert(filter.end(), {out, 64});
+    input.push_back(64);
+    return MakeProgram(operation, Geometry(input, filter, 2, operation),
+                       DType::kHalf, device, false);
+  };
+  const Program flat = make(3, {4, 4});
+  EXPECT_STREQ(flat.launches[0].kernel, "ct_gemm_half_input_grad_flat_64");
+  GemmParams p;
+  std::memcpy(&p, flat.launches[0].params.data(), sizeof(p));
+  EXPECT_EQ(p.depth, 1);
+  const auto* phase = reinterpret_cast<const GemmPhase*>(p.tables);
+  EXPECT_EQ(phase->taps, 4 * 4 * 3);
+  EXPECT_STREQ(make(8, {4, 4}).launches[0].kernel,
+               "ct_gemm_half_wgmma_input_grad_128");
+  EXPECT_EQ(make(1, {4}).reason.rfind("direct", 0), 0u);
+}
+
 // Few rows and deep channels are summed in ranges, whose sums a second launch
 // adds; rows that fill the device, and sums too short to be worth it, are not.
 TEST(ProgramTest, RangesOfDepth) {

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from benchmarks import pictures, results, summary
-from benchmarks.peers import PEERS
+from benchmarks.peers import OURS, PEERS
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "benchmarks" / "results"
@@ -21,6 +21,8 @@ _COLORS = {
     "#1f4e9c": "var(--edge0)",  # dark blue, too dark for a dark page
 }
 _FAINT = ("#dddddd", "#eeeeee")  # lines behind the figures
+# The files that hold all workloads; the others take some, for one question each.
+_WHOLE_SUITE = ("forward", "gradients")
 
 
 def committed() -> dict[str, results.Results]:
@@ -48,16 +50,18 @@ def table(cases: list[dict[str, object]]) -> list[str]:
 
 def machine(figures: results.Results) -> str:
     """Date, processor and libraries, in a sentence."""
-    own = {"op", "op_constant", "core"}
+    own = set(OURS)
     peers = {PEERS[name].library for case in figures.cases for name in case["peers"]} - {
         PEERS[name].library for name in own
     }
     rows = {name for case in figures.cases for name in case["peers"]} - own
-    return (
+    own_machine = (
         f"{figures.date}, {figures.machine.get('cpu', 'unknown')}, "
-        f"{figures.machine.get('cpus', '?')} processors; beside {len(peers)} libraries "
-        f"in {len(rows)} configurations"
+        f"{figures.machine.get('cpus', '?')} processors"
     )
+    if not rows:
+        return own_machine
+    return f"{own_machine}; beside {len(peers)} libraries in {len(rows)} configurations"
 
 
 def section(name: str, figures: results.Results) -> str:
@@ -76,13 +80,14 @@ def site() -> str:
 
 
 def readme() -> str:
-    """README's part: one table over all files, and where it comes from."""
+    """README's part: one table over the whole suite, and where it comes from."""
     lines: list[str] = []
-    for figures in committed().values():
-        rows = table(figures.cases)
+    files = committed()
+    for name in _WHOLE_SUITE:
+        rows = table(files[name].cases)
         lines += rows[2:] if lines else rows
-    figures = next(iter(committed().values()))
-    names = ", ".join(f"[{name}](benchmarks/results/{name}.md)" for name in committed())
+    figures = files[_WHOLE_SUITE[0]]
+    names = ", ".join(f"[{name}](benchmarks/results/{name}.md)" for name in files)
     return "\n".join([*lines, "", f"{machine(figures)}. All times: {names}.", ""])
 
 

@@ -44,9 +44,9 @@ class Winograd {
     const int64_t tile_blocks =
         (blocks_.max_tiles + blocks_.tile_block - 1) / blocks_.tile_block;
     SetPhase(blocks_.phases_first ? unit % plan_.phases : unit / tile_blocks);
-    first_tile_ = (blocks_.phases_first ? unit / plan_.phases
-                                        : unit % tile_blocks) *
-                  blocks_.tile_block;
+    first_tile_ =
+        (blocks_.phases_first ? unit / plan_.phases : unit % tile_blocks) *
+        blocks_.tile_block;
     tiles_ = std::min(blocks_.tile_block,
                       phase_.tiles * plan_.geometry.batch - first_tile_);
     if (tiles_ <= 0) return;

@@ -303,12 +303,12 @@ bool PlanTapLanes(Plan* plan) {
   blocks.passes = CeilDiv(blocks.run_taps, inner.stride);
   const int64_t columns = gather.filter_taps * blocks.columns;
   blocks.vectors = columns > lanes ? 2 : 1;
-  // Whole vectors are added; neighbours that share one would wait for each
-  // other.
   const int64_t panel_columns = blocks.vectors * lanes;
   blocks.panels = CeilDiv(columns, panel_columns);
   const int64_t product_bytes =
       4 * blocks.rows * blocks.panels * panel_columns * element;
+  // Whole vectors are added; neighbours that share one would wait for each
+  // other.
   blocks.transposed = inner.stride <= lanes &&
                       inner.stride * blocks.columns < lanes &&
                       product_bytes <= 2 * kScratchBytes;

@@ -23,10 +23,13 @@ FUZZ_SEED ?= 0
 # The op library only fits the TensorFlow it was built against, so it is built against the one here.
 TENSORFLOW ?= tensorflow>=2.21,<2.22
 # GPU kernels: AUTO builds them where a compiler of CUDA is installed, and installs one; ON insists;
-# OFF saves 217 MB and half of the time to compile.
-CUDA ?= AUTO
-CUDA_REQUIRES := $(if $(filter OFF,$(CUDA)),,-r .ci/requirements-cuda.txt)
-BUILD_REQUIRES := "numpy>=1.26" -r .ci/requirements-build.txt $(CUDA_REQUIRES)
+# OFF saves 217 MB and half of the time to compile. Unless told, AUTO where they can be used (a driver, or nvcc) or
+# are tested; once built, they stay.
+WANTS_CUDA = $(or $(filter test test-% $(VENV)/.test,$(MAKECMDGOALS)),$(wildcard $(VENV)/.package.AUTO),$(shell command -v nvidia-smi nvcc))
+ifeq ($(origin CUDA),undefined)
+CUDA := $(if $(WANTS_CUDA),AUTO,OFF)
+endif
+PACKAGE := $(VENV)/.package.$(CUDA)
 
 NATIVE := CMakeLists.txt pyproject.toml $(shell find cc cmake -type f 2>/dev/null)
 SOURCES := $(NATIVE) README.md LICENSE \
@@ -51,11 +54,11 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 demo: $(VENV)/.demo
 	TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/conv-transpose-nd demo $(DEMO_ARGS)
 
-bench: $(VENV)/.package
+bench: $(PACKAGE)
 	$(BIN)/conv-transpose-nd bench $(BENCH_ARGS)
 
 # The libraries that it is compared with: about 4 GB, in build/peers. Those that lack are left out.
-bench-peers: $(VENV)/.package
+bench-peers: $(PACKAGE)
 	-$(BIN)/python -m benchmarks.setup
 
 test: test-cc test-python
@@ -86,7 +89,7 @@ fuzz: $(VENV)/.build-requires
 	  done
 
 # What a release is made of, with the hashes of its libraries.
-sbom: $(VENV)/.package
+sbom: $(PACKAGE)
 	@mkdir -p dist
 	$(BIN)/python .ci/sbom > dist/sbom.json
 
@@ -111,7 +114,7 @@ tidy: $(VENV)/.lint
 	$(BIN)/clang-tidy --quiet $(TIDY_FILES) -- -std=c++17 -I.
 
 clean:
-	rm -rf build dist demo-output $(VENV)/.package $(VENV)/.demo $(VENV)/.test $(VENV)/.lint $(VENV)/.docs
+	rm -rf build dist demo-output $(VENV)/.package.* $(VENV)/.demo $(VENV)/.test $(VENV)/.lint $(VENV)/.docs
 
 # --- Set-up, each step once -------------------------------------------------------------------
 
@@ -121,26 +124,30 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || \
 	  { rm -rf $(VENV); echo "$(PYTHON) has no venv: install it (Debian: python3-venv)"; exit 1; }
 
-$(VENV)/.build-requires: .ci/requirements-build.txt .ci/requirements-cuda.txt | $(BIN)/python
+$(VENV)/.build-requires: .ci/requirements-build.txt | $(BIN)/python
 	@echo "Installing TensorFlow and compilers into $(VENV): a minute or two."
-	$(BIN)/python -m pip install --quiet "$(TENSORFLOW)" $(BUILD_REQUIRES)
+	$(BIN)/python -m pip install --quiet "$(TENSORFLOW)" "numpy>=1.26" -r .ci/requirements-build.txt
+	@touch $@
+
+$(VENV)/.cuda-requires: .ci/requirements-cuda.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -r .ci/requirements-cuda.txt
 	@touch $@
 
 # The package as a user gets it, not an editable one: what is tested is what is installed. Options in full: pip 23.0,
 # which Debian 12 has, knows no -C.
-$(VENV)/.package: $(VENV)/.build-requires $(SOURCES)
+$(PACKAGE): $(VENV)/.build-requires $(if $(filter OFF,$(CUDA)),,$(VENV)/.cuda-requires) $(SOURCES)
 	@echo "Compiling in $(BUILD): some minutes the first time, without output."
 	$(BIN)/python -m pip install --quiet --no-build-isolation --config-settings build-dir=$(BUILD) \
 	  --config-settings cmake.define.CONV_TRANSPOSE_ND_BUILD_TESTS=OFF \
 	  --config-settings cmake.define.CONV_TRANSPOSE_ND_CUDA=$(CUDA) .
-	@touch $@
+	@rm -f $(VENV)/.package.* && touch $@
 
 # An extra adds packages to the installed distribution; pip leaves the distribution itself alone.
-$(VENV)/.demo: pyproject.toml | $(VENV)/.package
+$(VENV)/.demo: pyproject.toml | $(PACKAGE)
 	$(BIN)/python -m pip install --quiet "conv-transpose-nd[demo]"
 	@touch $@
 
-$(VENV)/.test: pyproject.toml | $(VENV)/.package
+$(VENV)/.test: pyproject.toml | $(PACKAGE)
 	$(BIN)/python -m pip install --quiet "conv-transpose-nd[cli,demo,test]"
 	@touch $@
 

@@ -55,7 +55,6 @@ NOT_RUN = {
     "make (format|clean)": "changes or removes files of the tree",
     "make tidy": "a part of make lint",
     "make test .*PYTHON=.*": "needs another Python; make test runs with the one that is there",
-    "make (demo )?CUDA=OFF": "builds the package again without CUDA, minutes",
     r"CONV_TRANSPOSE_ND_TARGET=\w+ make test-python": "all Python tests once more; "
     "test_determinism.py and the C++ tests force each instruction set",
     r"(\.venv/bin/)?python -m pytest .*": "a part of make test",

@@ -1,5 +1,5 @@
-# make demo, make test, make bench, make bench-peers, make fuzz, make sbom, make docs, make format, make lint, make tidy,
-# make clean: each does its own set-up.
+# make demo, make test, make bench, make bench-peers, make fuzz, make sanitize, make sbom, make docs, make format,
+# make lint, make tidy, make clean: each does its own set-up.
 #
 # Needs Python 3.10-3.13 with venv, a C++17 compiler, make, and a package index that pip can reach.
 # Everything is installed into .venv, built in build/make; a second call does only what changed.
@@ -19,6 +19,9 @@ BENCH_ARGS ?= --threads 1,2 --json build/bench/figures.json
 # How long `make fuzz` looks for inputs that no test thought of; the seed of its search, 0 for a new one.
 FUZZ_SECONDS ?= 60
 FUZZ_SEED ?= 0
+
+# What `make sanitize` watches for: ASAN (addresses, leaks and undefined behaviour) or TSAN (data races).
+SANITIZER ?= ASAN
 
 # The op library only fits the TensorFlow it was built against, so it is built against the one here.
 TENSORFLOW ?= tensorflow>=2.21,<2.22
@@ -48,7 +51,7 @@ endif
 # pip's cmake and ninja before the system's.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo bench bench-peers test test-cc test-python fuzz sbom docs format lint tidy clean
+.PHONY: demo bench bench-peers test test-cc test-python fuzz sanitize sbom docs format lint tidy clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -87,6 +90,10 @@ fuzz: $(VENV)/.build-requires
 	      -max_total_time=$$(($(FUZZ_SECONDS) * $$3 / 4)) -artifact_prefix=build/fuzz/ \
 	      -print_final_stats=1 -verbosity=0; \
 	  done
+
+# The C++ tests, and the Python tests of the NumPy module, instrumented.
+sanitize: $(VENV)/.test
+	@sh .ci/googletest && PYTHON=$(BIN)/python sh .ci/sanitize $(SANITIZER)
 
 # What a release is made of, with the hashes of its libraries.
 sbom: $(PACKAGE)

@@ -148,7 +148,7 @@ void ChooseGatherFamily(KernelFamily wanted, Plan* plan) {
   *plan = std::move(best);
 }
 
-void ChoosePositions(Plan* plan) {
+void FillPositions(Plan* plan) {
   plan->family = KernelFamily::kPositions;
   Plan exact = *plan;
   PlanPositions(plan, false);
@@ -163,6 +163,38 @@ void ChoosePositions(Plan* plan) {
   PlanPositions(&exact, true);
   exact.reason = "filter gradient, again without zeros";
   AddExact(std::move(exact), plan);
+}
+
+void ChooseFilterGradFamily(KernelFamily wanted, Plan* plan) {
+  Plan direct = *plan;
+  direct.phases = 1;
+  FillPositions(&direct);
+  Plan transformed = *plan;
+  transformed.family = KernelFamily::kWinograd;
+  const bool forced = wanted == KernelFamily::kWinograd;
+  const bool few = direct.positions.all_taps || direct.positions.channelwise ||
+                   wanted == KernelFamily::kPositions || DirectOnly();
+  if ((few && !forced) || !PlanWinogradGrad(&transformed)) {
+    *plan = std::move(direct);
+    return;
+  }
+  // As of a sum over few channels: neighbours' rounding would outweigh its own.
+  const bool short_sums = transformed.winograd.max_tiles < kWinogradDepth;
+  const double cycles = PositionsCost(direct);
+  const double less = WinogradGradCost(transformed);
+  std::ostringstream reason;
+  reason << direct.reason << "; estimated cycles: positions "
+         << std::setprecision(3) << cycles << ", winograd " << less;
+  direct.reason = reason.str();
+  if (!forced && (short_sums || less >= cycles)) {
+    *plan = std::move(direct);
+    return;
+  }
+  transformed.reason = reason.str();
+  // Again without zeros, where that run has them: its own plan without.
+  if (direct.exact != nullptr) direct = Plan(*direct.exact);
+  AddExact(std::move(direct), &transformed);
+  *plan = std::move(transformed);
 }
 
 // The same taps in the same forms, in every phase of every axis.
@@ -218,15 +250,22 @@ Plan MakePlan(Operation operation, const ConvTransposeGeometry& geometry,
     plan.reason = "no tap lands inside: no product contributes";
     return plan;
   }
-  if (operation == Operation::kFilterGrad) {
-    ChoosePositions(&plan);
+  const bool filter_grad = operation == Operation::kFilterGrad;
+  if (filter_grad && (dtype != DType::kFloat || geometry.groups != 1)) {
+    FillPositions(&plan);
     return plan;
   }
-  plan.gather = MakeGather(operation, geometry);
+  // A filter gradient's transforms are those of the result that it is of.
+  plan.gather =
+      MakeGather(filter_grad ? Operation::kConvTranspose : operation, geometry);
   for (int a = 0; a < geometry.rank; ++a) {
     plan.phases *= static_cast<int64_t>(plan.gather.axis[a].phases.size());
-    plan.fill_first |= plan.gather.axis[a].CoveredPositions() <
-                       plan.gather.axis[a].result_length;
+    plan.fill_first |= !filter_grad && plan.gather.axis[a].CoveredPositions() <
+                                           plan.gather.axis[a].result_length;
+  }
+  if (filter_grad) {
+    ChooseFilterGradFamily(wanted, &plan);
+    return plan;
   }
   ChooseGatherFamily(wanted, &plan);
   return plan;

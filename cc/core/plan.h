@@ -228,12 +228,25 @@ struct WinogradBlocks {
   std::vector<int64_t> filter_offset;  // of the packed filter, by phase
 };
 
+// Blocks of the filter gradient in the transformed domain: sums of a component
+// run over tiles. A work unit has one class of one phase.
+struct WinogradGradBlocks {
+  int64_t row_block = 0;     // out_channels of a work unit
+  int64_t column_block = 0;  // in_channels
+  int64_t row_blocks = 1;
+  int64_t column_blocks = 1;
+  int64_t classes = 1;  // of the phase that has most
+  int64_t chunk = 0;    // tiles between two visits of the sums
+  int64_t splits = 1;   // partial sums over ranges of tiles, added in order
+};
+
 // One phase: its axes, moved to the last places of three, and the products of
 // their classes.
 struct WinogradPhase {
   WinogradPhase() = default;
   WinogradPhase(const WinogradBlocks& blocks, int rank, int64_t index)
-      : filter_offset(blocks.filter_offset[index]) {
+      : filter_offset(
+            blocks.filter_offset.empty() ? 0 : blocks.filter_offset[index]) {
     static const WinogradAxis single = [] {
       WinogradAxis axis;
       axis.tiles = 1;
@@ -380,6 +393,7 @@ struct Plan {
   PixelTilesBlocks pixel_tiles;
   TapLanesBlocks tap_lanes;
   WinogradBlocks winograd;
+  WinogradGradBlocks winograd_grad;
   ChannelwiseBlocks channelwise;
   // What runs where a transformed sum is not finite: an infinity or NaN in an
   // operand would spread to its neighbours.
@@ -408,6 +422,16 @@ struct Plan {
   // Multiply-adds of the operation, counting only taps that land inside.
   double multiply_adds = 0;
   std::string ToString() const;
+};
+
+// Elements of scratch that one component of the filter gradient takes, and from
+// one register tile's operands and sums to the next one's.
+struct WinogradGradSteps {
+  explicit WinogradGradSteps(const Plan& plan);
+
+  int64_t left_tile = 0, left = 0;     // output_grad: tiles of a chunk x rows
+  int64_t right_panel = 0, right = 0;  // input: tiles of a chunk x columns
+  int64_t sums_row = 0, sums = 0;
 };
 
 // Filters of more elements fit no address space, and byte counts of their

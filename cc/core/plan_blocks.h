@@ -70,6 +70,7 @@ bool PlanPixelLanes(Plan* plan);
 bool PlanPixelTiles(Plan* plan);
 bool PlanTapLanes(Plan* plan);
 bool PlanWinograd(Plan* plan);
+bool PlanWinogradGrad(Plan* plan);
 bool PlanCopiedRows(Plan* plan);
 void PlanChannelwise(Plan* plan);
 // exact: only products of operands, no zeros beyond the border.

@@ -13,6 +13,7 @@ constexpr double kChannelLanesRate = 1.85;
 constexpr double kPixelLanesRate = 1.1;
 constexpr double kPixelTilesRate = 1.4;
 constexpr double kWinogradRate = 2.0;
+constexpr double kPositionsRate = 1.6;
 
 // Cycles per weight, of accumulators' size, to pack a filter, or to read one
 // that is packed: in a level-2 cache, a level-3 cache, and memory.
@@ -231,6 +232,47 @@ double CopiedRowsCost(const Plan& plan) {
   cycles += rows * padded / lanes *
             CeilDiv(static_cast<int64_t>(depth), blocks.row_block) * 8.0;
   return cycles;
+}
+
+// One tap at a time: what takes all taps has too few channels to transform.
+double PositionsCost(const Plan& plan) {
+  const ConvTransposeGeometry& geometry = plan.geometry;
+  const int64_t lanes = Lanes(plan);
+  const double columns = RoundUp(geometry.in_channels, lanes);
+  const double rows = RoundUp(geometry.out_channels, 4);
+  double cycles = plan.multiply_adds / geometry.in_channels /
+                  geometry.out_channels * rows * columns / lanes /
+                  kPositionsRate;
+  // Visiting the sums of each tap, chunk by chunk.
+  const double positions = static_cast<double>(
+      NumElements(geometry.InputDims()) / geometry.in_channels);
+  return cycles + static_cast<double>(plan.gather.filter_taps) * rows *
+                      columns / lanes *
+                      std::max(1.0, positions / kPositionBlock) * 3.0;
+}
+
+double WinogradGradCost(const Plan& plan) {
+  const ConvTransposeGeometry& geometry = plan.geometry;
+  const WinogradGradBlocks& blocks = plan.winograd_grad;
+  const int64_t lanes = Lanes(plan);
+  const double rows = RoundUp(geometry.out_channels, 4);
+  const double columns = RoundUp(geometry.in_channels, lanes);
+  double cycles = 0;
+  for (int64_t p = 0; p < plan.phases; ++p) {
+    const WinogradPhase phase(plan.winograd, geometry.rank, p);
+    const double tiles = static_cast<double>(phase.tiles) * geometry.batch;
+    const double classes =
+        static_cast<double>(phase.components) * phase.classes;
+    const double sums = rows * columns / lanes;
+    // Products; both operands' transforms, for each block of the other one's
+    // channels; visits of the sums, and their transform back.
+    const double transforms = columns / lanes * blocks.row_blocks +
+                              rows / lanes * blocks.column_blocks;
+    cycles += classes * (tiles * (sums / kPositionsRate + transforms * 3.0) +
+                         std::max(1.0, tiles / blocks.chunk) * sums * 3.0 +
+                         sums * blocks.splits * 3.0);
+  }
+  return cycles * 1.1;
 }
 
 }  // namespace conv_transpose_nd

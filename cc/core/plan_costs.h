@@ -13,6 +13,8 @@ double PixelTilesCost(const Plan& plan);
 double TapLanesCost(const Plan& plan);
 double WinogradCost(const Plan& plan);
 double CopiedRowsCost(const Plan& plan);
+double PositionsCost(const Plan& plan);
+double WinogradGradCost(const Plan& plan);
 
 }  // namespace conv_transpose_nd
 

@@ -76,6 +76,84 @@ WinogradAxis MakeWinogradAxis(const Phase& phase, int64_t source_step) {
   return best;
 }
 
+// The forms of all axes; false where none of them saves a product, or the
+// kernels do not run the call.
+bool SetForms(const Plan& plan, WinogradBlocks* blocks) {
+  const Gather& gather = plan.gather;
+  const int rank = plan.geometry.rank;
+  if (plan.dtype != DType::kFloat || plan.geometry.groups != 1 ||
+      gather.source.channel != 1 || rank > 3 || plan.phases > 64 ||
+      !TapsAreFew(plan)) {
+    return false;
+  }
+  bool transforms = false;
+  for (int a = 0; a < rank; ++a) {
+    for (const Phase& phase : gather.axis[a].phases) {
+      blocks->axis[a].push_back(
+          MakeWinogradAxis(phase, gather.axis[a].source_step));
+      transforms |= blocks->axis[a].back().taps > 1;
+    }
+  }
+  return transforms;
+}
+
+// Whether every tap of the filter is in a class: those that land nowhere have
+// no phase.
+bool HasAllTaps(const Plan& plan, const WinogradBlocks& blocks) {
+  for (int a = 0; a < plan.geometry.rank; ++a) {
+    int64_t taps = 0;
+    for (const WinogradAxis& axis : blocks.axis[a]) {
+      for (const WinogradClass& taps_of : axis.classes) {
+        for (int t = 0; t < axis.taps; ++t)
+          taps += taps_of.filter_index[t] >= 0;
+      }
+    }
+    if (taps != plan.geometry.axis[a].filter) return false;
+  }
+  return true;
+}
+
+// Cycles of a chunk's tile per component and lane, for blocks of so many
+// out_channels and in_channels: two FMAs per cycle less their loads, what is
+// transformed, and the visits of the sums.
+double GradCycles(int64_t rows, int64_t columns, int64_t chunk) {
+  const double sums = static_cast<double>(rows) * columns;
+  return sums * 0.55 + (columns + rows) * 3.0 +
+         sums * 2.0 / static_cast<double>(chunk);
+}
+
+// Blocks of the cheapest work units whose operands and sums stay in a level-2
+// cache.
+void SetGradBlocks(const Plan& plan, const WinogradBlocks& winograd,
+                   WinogradGradBlocks* blocks) {
+  constexpr int64_t kElements = 15 * kScratchBytes / 4;
+  constexpr int64_t kMostChunk = 160;
+  const int64_t out = plan.geometry.out_channels;
+  const int64_t in = plan.geometry.in_channels;
+  const int64_t width = winograd.panel_columns;
+  double least = 0;
+  for (int64_t o = CeilDiv(out, winograd.rows); o > 0; --o) {
+    const int64_t rows = o * winograd.rows;
+    for (int64_t i = CeilDiv(in, width); i > 0; --i) {
+      const int64_t columns = i * width;
+      const int64_t room = kElements / winograd.max_components - rows * columns;
+      int64_t chunk = std::min(room / (rows + columns), kMostChunk);
+      if (chunk < 8 && (o > 1 || i > 1)) continue;
+      chunk = std::clamp<int64_t>(chunk, 8, winograd.max_tiles);
+      const double cycles = static_cast<double>(CeilDiv(out, rows)) *
+                            CeilDiv(in, columns) *
+                            GradCycles(rows, columns, chunk);
+      if (blocks->chunk > 0 && cycles >= least) continue;
+      least = cycles;
+      blocks->row_block = rows;
+      blocks->column_block = columns;
+      blocks->chunk = chunk;
+    }
+  }
+  blocks->row_blocks = CeilDiv(out, blocks->row_block);
+  blocks->column_blocks = CeilDiv(in, blocks->column_block);
+}
+
 }  // namespace
 
 bool PlanWinograd(Plan* plan) {
@@ -83,21 +161,8 @@ bool PlanWinograd(Plan* plan) {
   const int rank = plan->geometry.rank;
   const int64_t element = AccumulatorBytes(plan->dtype);
   const int64_t lanes = Lanes(*plan);
-  if (plan->dtype != DType::kFloat || plan->geometry.groups != 1 ||
-      gather.source.channel != 1 || rank > 3 || plan->phases > 64 ||
-      !TapsAreFew(*plan)) {
-    return false;
-  }
   WinogradBlocks blocks;
-  bool transforms = false;
-  for (int a = 0; a < rank; ++a) {
-    for (const Phase& phase : gather.axis[a].phases) {
-      blocks.axis[a].push_back(
-          MakeWinogradAxis(phase, gather.axis[a].source_step));
-      transforms |= blocks.axis[a].back().taps > 1;
-    }
-  }
-  if (!transforms) return false;
+  if (!SetForms(*plan, &blocks)) return false;
   blocks.rows = std::min(TileRows(*plan), 8);
   blocks.vectors = gather.columns > lanes ? 2 : 1;
   blocks.panel_columns = blocks.vectors * lanes;
@@ -143,6 +208,77 @@ bool PlanWinograd(Plan* plan) {
                   blocks.panel_columns * element,
               64) +
       RoundUp(blocks.depth * element, 64);
+  return true;
+}
+
+WinogradGradSteps::WinogradGradSteps(const Plan& plan) {
+  const WinogradBlocks& winograd = plan.winograd;
+  const WinogradGradBlocks& blocks = plan.winograd_grad;
+  const int64_t lanes = Lanes(plan);
+  // No step is a power of two: what lies that far apart shares few sets of a
+  // level-1 cache. The last register tile may read rows beyond its own.
+  left_tile = RoundUp(blocks.row_block, lanes) + lanes;
+  left = blocks.chunk * left_tile + winograd.rows;
+  left = RoundUp(left, lanes);
+  right_panel = blocks.chunk * winograd.panel_columns + lanes;
+  right = blocks.column_block / winograd.panel_columns * right_panel;
+  sums_row = blocks.column_block + lanes;
+  sums = blocks.row_block * sums_row;
+}
+
+bool PlanWinogradGrad(Plan* plan) {
+  const ConvTransposeGeometry& geometry = plan->geometry;
+  const int64_t element = AccumulatorBytes(plan->dtype);
+  const int64_t lanes = Lanes(*plan);
+  WinogradBlocks winograd;
+  WinogradGradBlocks blocks;
+  if (plan->gather.result.channel != 1 || !SetForms(*plan, &winograd) ||
+      !HasAllTaps(*plan, winograd)) {
+    return false;
+  }
+  winograd.rows = TileRows(*plan);
+  winograd.vectors = geometry.in_channels > lanes ? 2 : 1;
+  winograd.panel_columns = winograd.vectors * lanes;
+  int results = 1;
+  for (int64_t p = 0; p < plan->phases; ++p) {
+    const WinogradPhase phase(winograd, geometry.rank, p);
+    winograd.max_components =
+        std::max(winograd.max_components, phase.components);
+    winograd.max_tiles =
+        std::max(winograd.max_tiles, geometry.batch * phase.tiles);
+    blocks.classes = std::max(blocks.classes, phase.classes);
+    results =
+        std::max(results, phase.axis[0]->outputs * phase.axis[1]->outputs *
+                              phase.axis[2]->outputs);
+  }
+  SetGradBlocks(*plan, winograd, &blocks);
+  // Sixteen units, as of positions, where partial sums stay small.
+  const int64_t units =
+      plan->phases * blocks.classes * blocks.row_blocks * blocks.column_blocks;
+  const int64_t filter_elements = NumElements(geometry.FilterDims());
+  const int64_t kept = (int64_t{4} << 20) / (filter_elements * element);
+  const int64_t chunks = winograd.max_tiles / (2 * blocks.chunk);
+  blocks.splits =
+      std::clamp<int64_t>(std::min({CeilDiv(16, units), kept, chunks}), 1, 16);
+  // Chunks of equal size.
+  const int64_t range = CeilDiv(winograd.max_tiles, blocks.splits);
+  blocks.chunk = CeilDiv(range, CeilDiv(range, blocks.chunk));
+  plan->winograd = winograd;
+  plan->winograd_grad = blocks;
+  plan->units = units * blocks.splits;
+  plan->shared_bytes =
+      blocks.splits == 1
+          ? 0
+          : RoundUp(blocks.splits * filter_elements * element, 64);
+  const WinogradGradSteps steps(*plan);
+  plan->scratch_bytes =
+      RoundUp(winograd.max_components *
+                  (steps.left + steps.right + steps.sums) * element,
+              64) +
+      RoundUp(blocks.chunk * 8, 64) +
+      RoundUp(std::max(geometry.in_channels, geometry.out_channels) * element,
+              64) +
+      2 * results * blocks.chunk * 8;
   return true;
 }
 

@@ -34,12 +34,13 @@ void SetFamily(const std::optional<std::string>& name) {
        {KernelFamily::kChannelLanes, KernelFamily::kPixelLanes,
         KernelFamily::kPixelTiles, KernelFamily::kTapLanes,
         KernelFamily::kWinograd, KernelFamily::kChannelwise,
-        KernelFamily::kCopiedRows}) {
+        KernelFamily::kCopiedRows, KernelFamily::kPositions}) {
     if (*name == KernelFamilyName(family)) return ForceFamily(family);
   }
   Invalid(
       "family must be None, 'channel_lanes', 'pixel_lanes', 'pixel_tiles', "
-      "'tap_lanes', 'winograd', 'channelwise' or 'copied_rows', got '" +
+      "'tap_lanes', 'winograd', 'channelwise', 'copied_rows' or 'positions', "
+      "got '" +
       *name + "'");
 }
 

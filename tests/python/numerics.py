@@ -27,9 +27,14 @@ FAMILIES = [
     "channelwise",
     "copied_rows",
     "positions",
+    "winograd, filter gradient",
 ]
 # Those of a gradient; all others compute the operation itself.
-OPERATION = {"copied_rows": "input_grad", "positions": "filter_grad"}
+OPERATION = {
+    "copied_rows": "input_grad",
+    "positions": "filter_grad",
+    "winograd, filter gradient": "filter_grad",
+}
 # 4 x 4 taps at stride 2: phases of 2 x 2, which minimal filtering takes too. One group per channel
 # for the depthwise family.
 INPUT, FILTER, STRIDE = [2, 13, 15, 32], [4, 4, 32, 32], 2
@@ -79,13 +84,16 @@ class Problem:
         Products below the smallest normal number are off by the spacing there, each by itself; in
         bfloat16 pairs by that number, and so is what is stored.
         Minimal filtering sums other products: tests/cc/testing/winograd_error.h. F(3, 2) along both
-        axes grows them 6 * 6 times and adds 4 + 4 roundings.
+        axes grows them 6 * 6 times and adds 4 + 4 roundings; its filter gradient 8 * 8 times and
+        5 + 5 roundings, of the 2 * 5 * 5 tiles of a phase.
         """
         terms, magnitude = self.terms, self.magnitude
-        if family == "winograd":
-            channels = FILTER[-1]
+        if family.startswith("winograd"):
+            summed, growth, more = FILTER[-1], 36, 8
+            if self.operation == "filter_grad":
+                summed, growth, more = 50, 64, 10
             largest = np.max(np.abs(np.float64(self.x))) * np.max(np.abs(np.float64(self.w)))
-            terms, magnitude = channels + 8, magnitude + 36 * channels * largest
+            terms, magnitude = summed + more, magnitude + growth * summed * largest
         first = terms * oracle.SUM[self.dtype]
         total = first * (1 + 2 * first) * magnitude + 36 * terms * SUM_TINY[self.dtype]
         if self.in_pairs:
@@ -136,9 +144,10 @@ def _call(prefix, x, w, groups, operation):
 def of_family(family, kind, dtype):
     """(problem, result) of a forced family; None where it does not take the dtype."""
     operation = OPERATION.get(family, "conv_transpose")
+    family = family.split(",")[0]
     case = problem(dtype, kind, family == "channelwise", operation)
     groups = 32 if case.depthwise else 1
-    core.force_family(None if family == "positions" else family)
+    core.force_family(family)
     try:
         w_shape = FILTER if operation == "filter_grad" else case.w.shape
         plan = core.plan(

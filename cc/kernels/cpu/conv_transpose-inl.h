@@ -65,7 +65,9 @@ inline int64_t RoundUp64(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 #include "cc/kernels/cpu/tap_lanes-inl.h"
 #include "cc/kernels/cpu/minimal_filter-inl.h"
 #include "cc/kernels/cpu/winograd_pack-inl.h"
+#include "cc/kernels/cpu/winograd_tiles-inl.h"
 #include "cc/kernels/cpu/winograd-inl.h"
+#include "cc/kernels/cpu/winograd_grad-inl.h"
 #include "cc/kernels/cpu/copied_rows-inl.h"
 #endif
 // clang-format on
@@ -260,15 +262,29 @@ void RunGather(const GatherCall<T>& call, const void* filter, char* scratch,
   }
 }
 
+// One family of filter gradients; false where the call has to run again.
+template <typename T>
+bool RunFilterGrad(const FilterGradCall<T>& call, char* shared, char* scratch,
+                   const ParallelFor& parallel_for) {
+  if constexpr (std::is_same_v<T, float>) {
+    if (call.plan.family == KernelFamily::kWinograd) {
+      return RunWinogradGrad(call, shared, scratch, parallel_for);
+    }
+  }
+  return RunPositions(call, shared, scratch, parallel_for);
+}
+
 template <typename T>
 void RunTyped(const Plan& plan, const Operands& operands, void* workspace,
               const ParallelFor& parallel_for) {
-  if (plan.family == KernelFamily::kPositions) {
+  if (plan.operation == Operation::kFilterGrad &&
+      plan.family != KernelFamily::kFill) {
     char* shared = static_cast<char*>(workspace);
     const FilterGradCall<T> call{plan, static_cast<const T*>(operands.input),
                                  static_cast<const T*>(operands.output_grad),
                                  static_cast<T*>(operands.result)};
-    if (!RunPositions(call, shared, shared + plan.shared_bytes, parallel_for)) {
+    if (!RunFilterGrad(call, shared, shared + plan.shared_bytes,
+                       parallel_for)) {
       RunTyped<T>(*plan.exact, operands, workspace, parallel_for);
     }
     return;

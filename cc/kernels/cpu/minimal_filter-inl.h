@@ -3,6 +3,8 @@
 #define CONV_TRANSPOSE_ND_KERNELS_CPU_MINIMAL_FILTER_INL_H_
 
 // The 1-D transforms, in place on elements `step` apart. V: a vector or scalar.
+// ResultGrad and FilterGrad multiply by the transposed matrices: gradients
+// pass Result and Filter the other way.
 template <int kOutputs, int kTaps>
 struct MinimalFilter;
 
@@ -21,6 +23,10 @@ struct MinimalFilter<1, 1> : MinimalFilterSize<1, 1> {
   static void Filter(V*, int) {}
   template <typename V>
   static void Result(V*, int) {}
+  template <typename V>
+  static void ResultGrad(V*, int) {}
+  template <typename V>
+  static void FilterGrad(V*, int) {}
 };
 
 template <>
@@ -39,6 +45,17 @@ struct MinimalFilter<2, 2> : MinimalFilterSize<2, 2> {
   static void Result(V* m, int step) {
     m[0] = m[0] + m[step];
     m[step] = m[step] - m[2 * step];
+  }
+  template <typename V>
+  static void ResultGrad(V* y, int step) {
+    const V y1 = y[step];
+    y[step] = y[0] + y1;
+    y[2 * step] = -y1;
+  }
+  template <typename V>
+  static void FilterGrad(V* t, int step) {
+    t[0] = t[0] + t[step];
+    t[step] = t[step] + t[2 * step];
   }
 };
 
@@ -67,6 +84,19 @@ struct MinimalFilter<3, 2> : MinimalFilterSize<3, 2> {
     m[step] = m[step] - m[2 * step];
     m[2 * step] = sum + m[3 * step];
   }
+  template <typename V>
+  static void ResultGrad(V* y, int step) {
+    const V even = y[0] + y[2 * step], odd = y[step];
+    y[3 * step] = y[2 * step];
+    y[step] = even + odd;
+    y[2 * step] = even - odd;
+  }
+  template <typename V>
+  static void FilterGrad(V* t, int step) {
+    const V even = t[step] + t[2 * step], odd = t[step] - t[2 * step];
+    t[0] = t[0] + even * 0.5f;
+    t[step] = t[3 * step] + odd * 0.5f;
+  }
 };
 
 template <>
@@ -91,6 +121,20 @@ struct MinimalFilter<2, 3> : MinimalFilterSize<2, 3> {
     const V m1 = m[step], m2 = m[2 * step];
     m[0] = m[0] + m1 + m2;
     m[step] = m1 - m2 - m[3 * step];
+  }
+  template <typename V>
+  static void ResultGrad(V* y, int step) {
+    const V y0 = y[0], y1 = y[step];
+    y[step] = y0 + y1;
+    y[2 * step] = y0 - y1;
+    y[3 * step] = -y1;
+  }
+  template <typename V>
+  static void FilterGrad(V* t, int step) {
+    const V even = (t[step] + t[2 * step]) * 0.5f;
+    t[step] = (t[step] - t[2 * step]) * 0.5f;
+    t[0] = t[0] + even;
+    t[2 * step] = even + t[3 * step];
   }
 };
 
@@ -142,6 +186,24 @@ struct PlaneFilter {
     for (int j = 0; j < kInner; ++j) F1::Result(block + j, kInner);
 #pragma GCC unroll 4
     for (int i = 0; i < F1::kOutputs; ++i) F2::Result(block + i * kInner, 1);
+  }
+  template <typename V>
+  static void ResultGrad(V* block) {
+#pragma GCC unroll 4
+    for (int i = 0; i < F1::kOutputs; ++i) {
+      F2::ResultGrad(block + i * kInner, 1);
+    }
+#pragma GCC unroll 4
+    for (int j = 0; j < kInner; ++j) F1::ResultGrad(block + j, kInner);
+  }
+  template <typename V>
+  static void FilterGrad(V* block) {
+#pragma GCC unroll 4
+    for (int i = 0; i < F1::kComponents; ++i) {
+      F2::FilterGrad(block + i * kInner, 1);
+    }
+#pragma GCC unroll 4
+    for (int j = 0; j < F2::kTaps; ++j) F1::FilterGrad(block + j, kInner);
   }
 };
 

@@ -10,6 +10,27 @@
 #ifndef CONV_TRANSPOSE_ND_KERNELS_CPU_POSITIONS_INL_H_
 #define CONV_TRANSPOSE_ND_KERNELS_CPU_POSITIONS_INL_H_
 
+// Adds the partial sums of result elements [begin, end) in order and stores
+// them.
+template <typename T>
+void AddSplits(const Compute<T>* partial, int64_t splits, int64_t elements,
+               int64_t begin, int64_t end, T* result) {
+  using A = Compute<T>;
+  constexpr int64_t kBlock = 256;
+  A sums[kBlock];
+  for (; begin < end; begin += kBlock) {
+    const int64_t count = std::min(kBlock, end - begin);
+    std::copy_n(partial + begin, count, sums);
+    for (int64_t split = 1; split < splits; ++split) {
+      const A* more = partial + split * elements + begin;
+      for (int64_t f = 0; f < count; ++f) sums[f] += more[f];
+    }
+    for (int64_t f = 0; f < count; ++f) {
+      result[begin + f] = FromCompute<T>(Activation::kNone, sums[f]);
+    }
+  }
+}
+
 template <typename T>
 class Positions {
  public:
@@ -61,24 +82,6 @@ class Positions {
       }
     }
     if (blocks_.all_taps || kInPairs<T>) FindNaN();
-  }
-
-  // Adds the partial sums of result elements [begin, end) in order and stores
-  // them.
-  void Reduce(int64_t begin, int64_t end) const {
-    constexpr int64_t kBlock = 256;
-    A sums[kBlock];
-    for (; begin < end; begin += kBlock) {
-      const int64_t count = std::min(kBlock, end - begin);
-      std::copy_n(partial_ + begin, count, sums);
-      for (int64_t split = 1; split < blocks_.splits; ++split) {
-        const A* more = partial_ + split * filter_elements_ + begin;
-        for (int64_t f = 0; f < count; ++f) sums[f] += more[f];
-      }
-      for (int64_t f = 0; f < count; ++f) {
-        call_.result[begin + f] = FromCompute<T>(Activation::kNone, sums[f]);
-      }
-    }
   }
 
  private:
@@ -310,9 +313,11 @@ bool RunPositions(const FilterGradCall<T>& call, char* shared, char* scratch,
   });
   if (found_nan.load() && call.plan.exact != nullptr) return false;
   if (direct) return true;
-  parallel_for(
-      NumElements(call.plan.geometry.FilterDims()), 1 << 14,
-      [&](int64_t begin, int64_t end, int) { kernel.Reduce(begin, end); });
+  const int64_t elements = NumElements(call.plan.geometry.FilterDims());
+  parallel_for(elements, 1 << 14, [&](int64_t begin, int64_t end, int) {
+    AddSplits<T>(partial, call.plan.positions.splits, elements, begin, end,
+                 call.result);
+  });
   return true;
 }
 

@@ -13,23 +13,17 @@
 #ifndef CONV_TRANSPOSE_ND_KERNELS_CPU_WINOGRAD_INL_H_
 #define CONV_TRANSPOSE_ND_KERNELS_CPU_WINOGRAD_INL_H_
 
-// Up to 4 components along each of 3 axes.
-inline constexpr int kWinogradBlock = 64;
-
-class Winograd {
+class Winograd : WinogradTiles {
  public:
   using A = float;
 
   Winograd(const GatherCall<A>& call, const A* packed_filter, char* scratch,
            std::atomic<bool>* not_finite)
-      : call_(call),
-        plan_(call.plan),
-        gather_(call.plan.gather),
-        blocks_(call.plan.winograd),
+      : WinogradTiles(call.plan, call.source),
+        call_(call),
         packed_filter_(packed_filter),
         scratch_(scratch),
         not_finite_(not_finite),
-        rank_(call.plan.geometry.rank),
         panel_columns_(blocks_.vectors * kLanes<A>),
         row_step_(blocks_.depth_block + kLanes<A>),
         stream_(StreamsVectors(call)) {}
@@ -70,15 +64,6 @@ class Winograd {
     std::fill(zeros_, zeros_ + blocks_.depth, A(0));
   }
 
-  void SetPhase(int64_t index) {
-    phase_ = WinogradPhase(blocks_, rank_, index);
-    for (int a = rank_ - 1; a >= 0; --a) {
-      const auto& phases = gather_.axis[a].phases;
-      axis_phase_[a] = &phases[index % phases.size()];
-      index /= phases.size();
-    }
-  }
-
   // All tiles and panels of the unit.
   template <typename Plane>
   void RunTiles() {
@@ -102,24 +87,14 @@ class Winograd {
     }
   }
 
-  // First position of each of the three axes, and the batch, of a tile of the
-  // unit.
-  int64_t TilePosition(int64_t tile, int64_t* j) const {
-    int64_t rest = first_tile_ + tile;
-    for (int a = 2; a >= 0; --a) {
-      j[a] = phase_.axis[a]->Position(rest % phase_.axis[a]->tiles);
-      rest /= phase_.axis[a]->tiles;
-    }
-    return rest;
-  }
-
   // Transforms `depths` of the classes' depth for one tile: every component to
   // a row of its own.
   template <typename Plane>
   void TransformSourceTile(int64_t tile, int64_t begin, int64_t depths) {
     int64_t j[3];
-    const int64_t batch = TilePosition(tile, j);
+    const int64_t batch = TilePosition(first_tile_ + tile, j);
     A* to = source_ + tile * row_step_;
+    const int64_t component_step = blocks_.tile_block * row_step_;
     while (depths > 0) {
       const int64_t index = begin / blocks_.depth;
       const int64_t d = begin - index * blocks_.depth;
@@ -127,8 +102,10 @@ class Winograd {
       const A* rows[kWinogradBlock];
       FindRows(index, batch, j, d, rows);
       const int64_t whole = std::min(count, gather_.depth - d) / kLanes<A>;
-      const auto load = [&](const A* row, int64_t i) { return Load(row + i); };
-      TransformRows<Plane>(rows, 0, whole * kLanes<A>, load, to);
+      const auto load = [](const A* row, int64_t i) { return Load(row + i); };
+      const auto place = [to](int64_t i) { return to + i; };
+      TransformRows<Plane>(rows, 0, whole * kLanes<A>, load, component_step,
+                           place);
       // The last channels that do not fill a vector.
       const int64_t rest = gather_.depth - d - whole * kLanes<A>;
       const auto load_rest = [&](const A* row, int64_t i) {
@@ -137,89 +114,13 @@ class Winograd {
         return values;
       };
       if (whole * kLanes<A> < count) {
-        TransformRows<Plane>(rows, whole * kLanes<A>, count, load_rest, to);
+        TransformRows<Plane>(rows, whole * kLanes<A>, count, load_rest,
+                             component_step, place);
       }
       begin += count;
       depths -= count;
       to += count;
     }
-  }
-
-  // Where the source of each component begins for this class; zeros outside.
-  void FindRows(int64_t index, int64_t batch, const int64_t* j, int64_t depth,
-                const A** rows) const {
-    int64_t offsets[3][4];
-    for (int a = 0; a < 3; ++a) {
-      const int own = a - (3 - rank_);
-      const WinogradAxis& axis = *phase_.axis[a];
-      if (own < 0) {
-        offsets[a][0] = 0;
-        continue;
-      }
-      const AxisPhases& source = gather_.axis[own];
-      const int64_t lowest = phase_.ClassOf(index, a).lowest;
-      for (int e = 0; e < axis.components(); ++e) {
-        const int64_t i = (j[a] + e * axis.step) * source.source_step + lowest;
-        offsets[a][e] = i >= 0 && i < source.source_length
-                            ? i * gather_.source.axis[own]
-                            : -1;
-      }
-    }
-    const A* source = call_.source + batch * gather_.source.batch + depth;
-    for (int i0 = 0; i0 < phase_.axis[0]->components(); ++i0) {
-      for (int i1 = 0; i1 < phase_.axis[1]->components(); ++i1) {
-        for (int i2 = 0; i2 < phase_.axis[2]->components(); ++i2) {
-          const bool inside =
-              (offsets[0][i0] | offsets[1][i1] | offsets[2][i2]) >= 0;
-          *rows++ =
-              inside ? source + offsets[0][i0] + offsets[1][i1] + offsets[2][i2]
-                     : zeros_;
-        }
-      }
-    }
-  }
-
-  template <typename Plane, typename LoadRow>
-  void TransformRows(const A* const* rows, int64_t begin, int64_t end,
-                     const LoadRow& load, A* to) const {
-    const int64_t component_step = blocks_.tile_block * row_step_;
-    const int outer = phase_.axis[0]->components();
-    if (outer == 1) {
-      for (int64_t d = begin; d < end; d += kLanes<A>) {
-        Vec<A> block[Plane::kComponents];
-#pragma GCC unroll 16
-        for (int c = 0; c < Plane::kComponents; ++c)
-          block[c] = load(rows[c], d);
-        Plane::Source(block);
-#pragma GCC unroll 16
-        for (int c = 0; c < Plane::kComponents; ++c) {
-          Store(to + c * component_step + d, block[c]);
-        }
-      }
-      return;
-    }
-    WithForm(*phase_.axis[0], [&](auto f0) {
-      for (int64_t d = begin; d < end; d += kLanes<A>) {
-        Vec<A> slices[4][Plane::kComponents];
-        for (int i0 = 0; i0 < f0.kComponents; ++i0) {
-          Vec<A> block[Plane::kComponents];
-#pragma GCC unroll 16
-          for (int c = 0; c < Plane::kComponents; ++c) {
-            block[c] = load(rows[i0 * Plane::kComponents + c], d);
-          }
-          Plane::Source(block);
-#pragma GCC unroll 16
-          for (int c = 0; c < Plane::kComponents; ++c) slices[i0][c] = block[c];
-        }
-        for (int c = 0; c < Plane::kComponents; ++c) {
-          f0.Source(&slices[0][c], Plane::kComponents);
-          for (int i0 = 0; i0 < f0.kComponents; ++i0) {
-            Store(to + (i0 * Plane::kComponents + c) * component_step + d,
-                  slices[i0][c]);
-          }
-        }
-      }
-    });
   }
 
   A* Products(int64_t component, int64_t panel) const {
@@ -258,19 +159,17 @@ class Winograd {
   // Transforms the products of one tile back, and stores its results.
   template <typename Plane>
   void StoreTile(int64_t tile, Vec<A>* check) {
-    int64_t j[3], offsets[27];
-    const int64_t batch = TilePosition(tile, j);
+    int64_t j[3], offsets[kWinogradResults];
+    const int64_t batch = TilePosition(first_tile_ + tile, j);
     const int outer = phase_.axis[0]->outputs;
-    for (int o = 0; o < outer * Plane::kOutputs; ++o) {
-      offsets[o] = ResultOffset(batch, j, o);
-    }
+    FindResults(batch, j, offsets);
     const bool vectors = StoresVectors(call_);
     for (int64_t panel = first_panel_; panel < last_panel_; ++panel) {
       const A* products = Products(0, panel) + tile * panel_columns_;
       const int64_t column = panel * panel_columns_;
       const int64_t columns =
           std::min(panel_columns_, gather_.columns - column);
-      A sums[27][2 * kLanes<A>];
+      A sums[kWinogradResults][2 * kLanes<A>];
       const bool whole = vectors && columns == panel_columns_;
       for (int v = 0; v < blocks_.vectors; ++v) {
         const int64_t first = v * kLanes<A>;
@@ -332,41 +231,18 @@ class Winograd {
     });
   }
 
-  // Offset of one result of a tile, -1 where it is beyond the phase's end.
-  int64_t ResultOffset(int64_t batch, const int64_t* j, int output) const {
-    int64_t offset = batch * gather_.result.batch;
-    for (int a = 2; a >= 3 - rank_; --a) {
-      const int own = a - (3 - rank_);
-      const WinogradAxis& axis = *phase_.axis[a];
-      const int64_t position = j[a] + output % axis.outputs * axis.step;
-      output /= axis.outputs;
-      if (position >= axis_phase_[own]->count) return -1;
-      offset +=
-          (axis_phase_[own]->first + position * gather_.axis[own].result_step) *
-          gather_.result.axis[own];
-    }
-    return offset;
-  }
-
   const GatherCall<A>& call_;
-  const Plan& plan_;
-  const Gather& gather_;
-  const WinogradBlocks& blocks_;
   const A* packed_filter_;
   char* scratch_;
   std::atomic<bool>* not_finite_;
-  const int rank_;
   const int64_t panel_columns_;
   const int64_t row_step_;  // of transformed rows; no power of two
   const bool stream_;
 
   // The unit at hand.
-  WinogradPhase phase_;
-  std::array<const Phase*, 3> axis_phase_{};
   int64_t first_tile_ = 0, tiles_ = 0, first_panel_ = 0, last_panel_ = 0;
   A* source_ = nullptr;
   A* products_ = nullptr;
-  A* zeros_ = nullptr;
 };
 
 // Returns false where a sum is not finite: the caller then computes the result

@@ -219,10 +219,14 @@ std::vector<double> Tolerance(const Plan& plan, const Values& values,
   if (FlushesToZero(plan)) AddFlushed(plan, values, &tolerance);
   if (plan.family != KernelFamily::kWinograd) return tolerance;
   const WinogradError error = ErrorOf(plan);
-  const bool forward = plan.operation == Operation::kConvTranspose;
-  const double source = Largest(forward ? values.input : values.output_grad);
-  const double product = source * Largest(values.filter);
-  const double terms = error.classes * static_cast<double>(plan.gather.depth);
+  const bool filter_grad = plan.operation == Operation::kFilterGrad;
+  const bool input_grad = plan.operation == Operation::kInputGrad;
+  const double product =
+      Largest(input_grad ? values.output_grad : values.input) *
+      Largest(filter_grad ? values.output_grad : values.filter);
+  const double terms =
+      error.classes * static_cast<double>(filter_grad ? plan.winograd.max_tiles
+                                                      : plan.gather.depth);
   const double more =
       terms * error.growth *
       ((8 + 0.5 * error.roundings) * AccumulatorEpsilon(plan.dtype) * product +

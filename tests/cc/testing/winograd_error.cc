@@ -60,21 +60,14 @@ Matrix MatrixOf(int rows, int columns, const Transform& transform) {
   return matrix;
 }
 
-template <int kOutputs, int kTaps>
-WinogradError AxisError() {
-  using Filter = transforms::MinimalFilter<kOutputs, kTaps>;
-  constexpr int kComponents = kOutputs + kTaps - 1;
-  const Matrix a = MatrixOf(kOutputs, kComponents,
-                            [](double* line) { Filter::Result(line, 1); });
-  const Matrix g = MatrixOf(kComponents, kTaps,
-                            [](double* line) { Filter::Filter(line, 1); });
-  const Matrix b = MatrixOf(kComponents, kComponents,
-                            [](double* line) { Filter::Source(line, 1); });
+// y = A (G g . B d), each |A_oc| weighted by what the others grow to.
+WinogradError ErrorOfMatrices(const Matrix& a, const Matrix& g,
+                              const Matrix& b) {
   WinogradError error{0, double(a.Additions() + g.Additions() + b.Additions()),
                       1};
-  for (int o = 0; o < kOutputs; ++o) {
+  for (int o = 0; o < a.rows; ++o) {
     double growth = 0;
-    for (int c = 0; c < kComponents; ++c) {
+    for (int c = 0; c < b.rows; ++c) {
       growth += std::abs(a.at[o][c]) * g.RowSum(c) * b.RowSum(c);
     }
     error.growth = std::max(error.growth, growth);
@@ -82,11 +75,33 @@ WinogradError AxisError() {
   return error;
 }
 
-WinogradError ErrorOf(const WinogradAxis& axis) {
-  if (axis.outputs == 1 && axis.taps == 1) return AxisError<1, 1>();
-  if (axis.outputs == 2 && axis.taps == 2) return AxisError<2, 2>();
-  if (axis.outputs == 3 && axis.taps == 2) return AxisError<3, 2>();
-  if (axis.outputs == 2 && axis.taps == 3) return AxisError<2, 3>();
+template <int kOutputs, int kTaps>
+WinogradError AxisError(bool filter_grad) {
+  using Filter = transforms::MinimalFilter<kOutputs, kTaps>;
+  constexpr int kComponents = kOutputs + kTaps - 1;
+  const Matrix source = MatrixOf(kComponents, kComponents,
+                                 [](double* line) { Filter::Source(line, 1); });
+  if (filter_grad) {
+    return ErrorOfMatrices(
+        MatrixOf(kTaps, kComponents,
+                 [](double* line) { Filter::FilterGrad(line, 1); }),
+        MatrixOf(kComponents, kOutputs,
+                 [](double* line) { Filter::ResultGrad(line, 1); }),
+        source);
+  }
+  return ErrorOfMatrices(
+      MatrixOf(kOutputs, kComponents,
+               [](double* line) { Filter::Result(line, 1); }),
+      MatrixOf(kComponents, kTaps,
+               [](double* line) { Filter::Filter(line, 1); }),
+      source);
+}
+
+WinogradError ErrorOf(const WinogradAxis& axis, bool filter_grad) {
+  if (axis.taps == 1) return AxisError<1, 1>(filter_grad);
+  if (axis.taps == 3) return AxisError<2, 3>(filter_grad);
+  if (axis.outputs == 2) return AxisError<2, 2>(filter_grad);
+  if (axis.outputs == 3) return AxisError<3, 2>(filter_grad);
   std::fprintf(stderr, "no error is known of F(%d, %d)\n", axis.outputs,
                axis.taps);
   std::abort();
@@ -95,13 +110,15 @@ WinogradError ErrorOf(const WinogradAxis& axis) {
 }  // namespace
 
 WinogradError ErrorOf(const Plan& plan) {
+  const bool filter_grad = plan.operation == Operation::kFilterGrad;
   WinogradError worst;
   for (const auto& phases : plan.winograd.axis) {
     WinogradError axis{0, 0, 1};
     for (const WinogradAxis& phase : phases) {
-      const WinogradError error = ErrorOf(phase);
+      const WinogradError error = ErrorOf(phase, filter_grad);
       axis.growth = std::max(axis.growth, error.growth);
       axis.roundings = std::max(axis.roundings, error.roundings);
+      if (filter_grad) continue;
       axis.classes =
           std::max(axis.classes, static_cast<double>(phase.classes.size()));
     }

@@ -27,16 +27,22 @@ namespace testing {
 //
 //   |error of y| <= (n + r) u n growth max |w| max |x|
 //
+// A filter gradient passes the same matrices the other way: dg = G' sum over n
+// tiles of (A' dy) . (B d). Its growth is that of the transposed matrices, and
+// max |dy| stands for max |w|.
+//
 // As for direct sums (Tolerance in expected.h), n roundings of random sign walk
 // no further than a constant: 16 stands for the first n.
 struct WinogradError {
   // Largest over the phases of the product over the axes of
   //   max_o sum_c |A_oc| (sum_k |G_ck|) (sum_s |B_cs|).
-  // Direct sums have the number of taps in its place.
+  // Direct sums have the number of taps in its place. Of a filter gradient:
+  //   max_k sum_c |G_ck| (sum_o |A_oc|) (sum_s |B_cs|).
   double growth = 1;
   // r: per axis one less than the longest row of each matrix.
   double roundings = 0;
-  // Largest over the phases of the product over the axes.
+  // Largest over the phases of the product over the axes. A filter gradient
+  // has each class by itself.
   double classes = 1;
 };
 

@@ -44,13 +44,20 @@ struct Known {
   int64_t length, filter;
   int outputs;
   double growth, roundings;
+  double grad_growth, grad_roundings;
 };
 
 // By hand. F(2, 2): |A| has rows 110 and 011, |G| row sums 1 2 1, |B| row sums
 // 2 1 2: 2 + 2. F(3, 2): rows 1110, 0110 and 0111, sums 1 1 1 1 and 2 2 2 2: 2
 // + 2 + 2. F(2, 3): rows 1110 and 0111, sums 1 3/2 3/2 1 and 2 2 2 2: 2 + 3 +
 // 3. Roundings: one less than the longest row of A, G and B.
-constexpr Known kKnown[] = {{4, 2, 2, 4, 3}, {6, 2, 3, 6, 4}, {6, 3, 2, 8, 5}};
+//
+// The filter gradient's: columns of G in place of rows of A, columns of A in
+// place of rows of G. F(2, 2): |G| has columns 110 and 011, |A| column sums 1 2
+// 1: 2 + 2. F(3, 2): columns 1 1/2 1/2 0, sums 1 3 3 1: 2 + 3 + 3. F(2, 3):
+// columns 1 1/2 1/2 0, 0 1/2 1/2 0 and 0 1/2 1/2 1, sums 1 2 2 1: 2 + 2 + 2.
+constexpr Known kKnown[] = {
+    {4, 2, 2, 4, 3, 4, 3}, {6, 2, 3, 6, 4, 8, 5}, {6, 3, 2, 8, 5, 6, 4}};
 
 TEST(WinogradErrorTest, IsThatOfTheMatrices) {
   for (const Known& known : kKnown) {
@@ -61,6 +68,12 @@ TEST(WinogradErrorTest, IsThatOfTheMatrices) {
       ASSERT_EQ(plan.winograd.axis[0][0].outputs, known.outputs);
       EXPECT_EQ(testing::ErrorOf(plan).growth, std::pow(known.growth, rank));
       EXPECT_EQ(testing::ErrorOf(plan).roundings, known.roundings * rank);
+      const Plan grad = WinogradPlan(Layer(rank, known.length, known.filter, 1),
+                                     "baseline", Operation::kFilterGrad);
+      ASSERT_EQ(grad.family, KernelFamily::kWinograd) << grad.ToString();
+      EXPECT_EQ(testing::ErrorOf(grad).growth,
+                std::pow(known.grad_growth, rank));
+      EXPECT_EQ(testing::ErrorOf(grad).roundings, known.grad_roundings * rank);
     }
   }
 }
@@ -93,7 +106,8 @@ TEST(WinogradErrorTest, BoundHoldsWhereOperandsCancel) {
         Layer(3, 4, 3, 1), Layer(1, 7, 3, 1), Layer(1, 40, 15, 1),
         Layer(2, 14, 7, 1)}) {
     for (Operation operation :
-         {Operation::kConvTranspose, Operation::kInputGrad}) {
+         {Operation::kConvTranspose, Operation::kInputGrad,
+          Operation::kFilterGrad}) {
       for (const std::string& target : SupportedTargets()) {
         const Plan plan = WinogradPlan(request, target, operation);
         ASSERT_EQ(plan.family, KernelFamily::kWinograd) << plan.ToString();

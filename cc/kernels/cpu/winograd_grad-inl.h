@@ -1,0 +1,429 @@
+// The filter gradient with fewer multiplications. Step 6 of the path of a call.
+//
+// A tile of minimal filtering (winograd-inl.h) computes y = A (G g . B d) from
+// taps g and source d. Its gradient passes the same transforms the other way:
+//
+//   dg = G' sum over tiles of (A' dy) . (B d),   ' the transposed matrix
+//
+// so that a tile of F(3 x 3, 2 x 2) takes 16 products for 36 here, too. Each
+// component is a matrix product: out_channels x in_channels, summed over tiles.
+// A work unit owns a block of both, of one class of one phase: it transforms
+// both operands a chunk of tiles at a time, and its sums back at the end.
+#ifndef CONV_TRANSPOSE_ND_KERNELS_CPU_WINOGRAD_GRAD_INL_H_
+#define CONV_TRANSPOSE_ND_KERNELS_CPU_WINOGRAD_GRAD_INL_H_
+
+class WinogradGrad : WinogradTiles {
+ public:
+  using A = float;
+
+  WinogradGrad(const FilterGradCall<A>& call, A* partial, char* scratch,
+               std::atomic<bool>* not_finite)
+      : WinogradTiles(call.plan, call.input),
+        output_grad_(call.output_grad),
+        grad_(call.plan.winograd_grad),
+        steps_(call.plan),
+        out_(call.plan.geometry.out_channels),
+        in_(call.plan.geometry.in_channels),
+        filter_elements_(NumElements(call.plan.geometry.FilterDims())),
+        partial_(partial),
+        scratch_(scratch),
+        not_finite_(not_finite) {}
+
+  void RunUnit(int64_t unit, int worker) {
+    SetScratch(worker);
+    const auto take = [&unit](int64_t count) {
+      const int64_t index = unit % count;
+      unit /= count;
+      return index;
+    };
+    first_row_ = take(grad_.row_blocks) * grad_.row_block;
+    first_column_ = take(grad_.column_blocks) * grad_.column_block;
+    class_ = take(grad_.classes);
+    SetPhase(take(plan_.phases));
+    if (class_ >= phase_.classes) return;
+    rows_ = std::min(grad_.row_block, out_ - first_row_);
+    columns_ = std::min(grad_.column_block, in_ - first_column_);
+    result_ = partial_ + unit * filter_elements_;
+    const int64_t tiles = phase_.tiles * plan_.geometry.batch;
+    const int64_t begin = tiles * unit / grad_.splits;
+    const int64_t end = tiles * (unit + 1) / grad_.splits;
+    WithForm(*phase_.axis[1], [&](auto f1) {
+      WithForm(*phase_.axis[2], [&](auto f2) {
+        RunTiles<PlaneFilter<decltype(f1), decltype(f2)>>(begin, end);
+      });
+    });
+  }
+
+ private:
+  void SetScratch(int worker) {
+    A* p = reinterpret_cast<A*>(scratch_ + worker * plan_.scratch_bytes);
+    left_ = p;
+    right_ = left_ + blocks_.max_components * steps_.left;
+    sums_ = right_ + blocks_.max_components * steps_.right;
+    at_ = reinterpret_cast<int64_t*>(
+        reinterpret_cast<char*>(left_) +
+        RoundUp64(blocks_.max_components *
+                  (steps_.left + steps_.right + steps_.sums) * sizeof(A)));
+    zeros_ = reinterpret_cast<A*>(reinterpret_cast<char*>(at_) +
+                                  RoundUp64(grad_.chunk * sizeof(int64_t)));
+    ahead_at_ =
+        reinterpret_cast<int64_t*>(reinterpret_cast<char*>(zeros_) +
+                                   RoundUp64(std::max(in_, out_) * sizeof(A)));
+    std::fill_n(zeros_, std::max(in_, out_), A(0));
+    for (int64_t t = 0; t < grad_.chunk; ++t) {
+      at_[t] = t * blocks_.panel_columns;
+    }
+  }
+
+  // A tile of the phase: its batch, and along each axis its index and its first
+  // position.
+  struct Tile {
+    int64_t batch;
+    int64_t index[3], j[3];
+  };
+  Tile TileAt(int64_t tile) const {
+    Tile at;
+    for (int a = 2; a >= 0; --a) {
+      const int64_t tiles = std::max<int64_t>(1, phase_.axis[a]->tiles);
+      at.index[a] = tile % tiles;
+      at.j[a] = phase_.axis[a]->Position(at.index[a]);
+      tile /= tiles;
+    }
+    at.batch = tile;
+    return at;
+  }
+  // The one after it, without divisions: they would take as long as a tile's
+  // transforms.
+  void Next(Tile* at) const {
+    for (int a = 2; a >= 0; --a) {
+      const WinogradAxis& axis = *phase_.axis[a];
+      const bool ends = ++at->index[a] == axis.tiles;
+      if (ends) at->index[a] = 0;
+      at->j[a] = axis.step == 1 ? at->index[a] * axis.outputs
+                                : axis.Position(at->index[a]);
+      if (!ends) return;
+    }
+    ++at->batch;
+  }
+
+  // The tiles [begin, end) of the phase.
+  template <typename Plane>
+  void RunTiles(int64_t begin, int64_t end) {
+    if (begin == end) {
+      std::fill_n(sums_, phase_.components * steps_.sums, A(0));
+    }
+    Tile at = TileAt(begin);
+    for (int64_t first = begin; first < end; first += grad_.chunk) {
+      const int64_t count = std::min(grad_.chunk, end - first);
+      for (int64_t t = 0; t < count; ++t, Next(&at)) {
+        TransformInput<Plane>(at, t);
+        TransformOutputGrad<Plane>(at, t);
+      }
+      SetAhead(at, std::min(grad_.chunk, end - first - count));
+      for (int64_t c = 0; c < phase_.components; ++c) {
+        MultiplyComponent(c, count, first > begin);
+      }
+    }
+    StoreSums<Plane>();
+  }
+
+  // What the products of a chunk fetch on their way: the operands of the next
+  // one, `tiles` from `at` on. Of the source a tile fetches as many positions
+  // as it has results: the others are its neighbour's.
+  void SetAhead(Tile at, int64_t tiles) {
+    ahead_row_ = ahead_line_ = ahead_rows_ = 0;
+    if (tiles <= 0) return;
+    const int counts[3] = {phase_.axis[0]->outputs, phase_.axis[1]->outputs,
+                           phase_.axis[2]->outputs};
+    ahead_results_ = counts[0] * counts[1] * counts[2];
+    ahead_rows_ = 2 * ahead_results_;
+    int64_t offsets[2 * kWinogradResults];
+    for (int64_t t = 0; t < grad_.chunk; ++t) {
+      FindResults(at.batch, at.j, offsets);
+      FindSources(class_, at.j, counts, offsets + ahead_results_);
+      for (int64_t r = 0; r < ahead_rows_; ++r) {
+        const int64_t batch =
+            r < ahead_results_ ? 0 : at.batch * gather_.source.batch;
+        ahead_at_[r * grad_.chunk + t] =
+            offsets[r] < 0 ? 0 : batch + offsets[r];
+      }
+      if (t + 1 < tiles) Next(&at);
+    }
+  }
+
+  // The next cache line of all tiles that is still to be fetched: at
+  // base + at[tile].
+  struct Ahead {
+    const A* base;
+    const int64_t* at;
+  };
+  Ahead NextAhead(const A* otherwise) {
+    if (ahead_row_ == ahead_rows_) return {otherwise, at_};
+    constexpr int64_t kLine = 64 / sizeof(A);
+    const bool results = ahead_row_ < ahead_results_;
+    const Ahead ahead{
+        (results ? output_grad_ + first_row_ : tensor_ + first_column_) +
+            ahead_line_ * kLine,
+        ahead_at_ + ahead_row_ * grad_.chunk};
+    // A row that begins within a line ends within one more.
+    const int64_t elements = (results ? rows_ : columns_) + kLine - 1;
+    if (++ahead_line_ * kLine >= elements) {
+      ahead_line_ = 0;
+      ++ahead_row_;
+    }
+    return ahead;
+  }
+
+  // Channels that fill no vector, and zeros in their place.
+  static Vec<A> LoadFirst(const A* from, int64_t count) {
+    Vec<A> values{};
+    if (count > 0) std::memcpy(&values, from, count * sizeof(A));
+    return values;
+  }
+
+  // To right_, panel by panel of columns.
+  template <typename Plane>
+  void TransformInput(const Tile& at, int64_t tile) {
+    const A* rows[kWinogradBlock];
+    FindRows(class_, at.batch, at.j, first_column_, rows);
+    A* to = right_ + tile * blocks_.panel_columns;
+    const bool wide = blocks_.vectors == 2;
+    const auto place = [&](int64_t column) {
+      constexpr int64_t kLanesOf = kLanes<A>;
+      const int64_t panel = wide ? column / (2 * kLanesOf) : column / kLanesOf;
+      return to + panel * (steps_.right_panel - blocks_.panel_columns) + column;
+    };
+    const int64_t step = steps_.right;
+    const int64_t whole = columns_ / kLanes<A> * kLanes<A>;
+    const auto load = [](const A* row, int64_t i) { return Load(row + i); };
+    TransformRows<Plane>(rows, 0, whole, load, step, place);
+    const auto load_rest = [&](const A* row, int64_t i) {
+      return LoadFirst(row + i, columns_ - whole);
+    };
+    if (whole < columns_) {
+      TransformRows<Plane>(rows, whole, columns_, load_rest, step, place);
+    }
+  }
+
+  // To left_, the rows of a tile side by side.
+  template <typename Plane>
+  void TransformOutputGrad(const Tile& at, int64_t tile) {
+    const A* rows[kWinogradResults];
+    int64_t offsets[kWinogradResults];
+    FindResults(at.batch, at.j, offsets);
+    for (int o = 0; o < phase_.axis[0]->outputs * Plane::kOutputs; ++o) {
+      rows[o] =
+          (offsets[o] < 0 ? zeros_ : output_grad_ + offsets[o]) + first_row_;
+    }
+    A* to = left_ + tile * steps_.left_tile;
+    const int64_t whole = rows_ / kLanes<A> * kLanes<A>;
+    for (int64_t row = 0; row < whole; row += kLanes<A>) {
+      TransformResults<Plane>([&](int o) { return Load(rows[o] + row); },
+                              to + row);
+    }
+    if (whole < rows_) {
+      TransformResults<Plane>(
+          [&](int o) { return LoadFirst(rows[o] + whole, rows_ - whole); },
+          to + whole);
+    }
+  }
+
+  template <typename Plane, typename LoadResult>
+  void TransformResults(const LoadResult& load, A* to) const {
+    if (phase_.axis[0]->components() == 1) {
+      Vec<A> block[Plane::kComponents];
+#pragma GCC unroll 16
+      for (int o = 0; o < Plane::kOutputs; ++o) {
+        block[Plane::Output(o)] = load(o);
+      }
+      Plane::ResultGrad(block);
+#pragma GCC unroll 16
+      for (int c = 0; c < Plane::kComponents; ++c) {
+        Store(to + c * steps_.left, block[c]);
+      }
+      return;
+    }
+    WithForm(*phase_.axis[0], [&](auto f0) {
+      Vec<A> slices[4][Plane::kComponents];
+      for (int i0 = 0; i0 < f0.kOutputs; ++i0) {
+        Vec<A> block[Plane::kComponents];
+#pragma GCC unroll 16
+        for (int o = 0; o < Plane::kOutputs; ++o) {
+          block[Plane::Output(o)] = load(i0 * Plane::kOutputs + o);
+        }
+        Plane::ResultGrad(block);
+#pragma GCC unroll 16
+        for (int c = 0; c < Plane::kComponents; ++c) slices[i0][c] = block[c];
+      }
+      for (int c = 0; c < Plane::kComponents; ++c) {
+        f0.ResultGrad(&slices[0][c], Plane::kComponents);
+        for (int i0 = 0; i0 < f0.kComponents; ++i0) {
+          Store(to + (i0 * Plane::kComponents + c) * steps_.left,
+                slices[i0][c]);
+        }
+      }
+    });
+  }
+
+  void MultiplyComponent(int64_t component, int64_t tiles, bool accumulate) {
+    const A* left = left_ + component * steps_.left;
+    A* sums = sums_ + component * steps_.sums;
+    for (int64_t row = 0; row < rows_; row += blocks_.rows) {
+      int tile_rows = blocks_.rows;
+      while (SmallerTile(tile_rows) >= rows_ - row) {
+        tile_rows = SmallerTile(tile_rows);
+      }
+      const A* right = right_ + component * steps_.right;
+      for (int64_t c = 0; c < columns_; c += blocks_.panel_columns) {
+        const int tile_vectors =
+            columns_ - c <= kLanes<A> ? 1 : blocks_.vectors;
+        const Ahead ahead = NextAhead(right);
+        WithTile(tile_rows, tile_vectors, [&](auto fixed, auto vectors) {
+          MultiplyPositions<A, fixed(), vectors()>(
+              left, steps_.left_tile, right, at_, tiles, ahead.base, ahead.at,
+              accumulate, sums + c, steps_.sums_row);
+        });
+        right += steps_.right_panel;
+      }
+      left += blocks_.rows;
+      sums += blocks_.rows * steps_.sums_row;
+    }
+  }
+
+  // Transforms the sums back to taps, and stores those that the class has.
+  template <typename Plane>
+  void StoreSums() {
+    A* taps[kWinogradResults];
+    FindTaps(taps);
+    Vec<A> check{};
+    for (int64_t row = 0; row < rows_; ++row) {
+      for (int64_t c = 0; c < columns_; c += kLanes<A>) {
+        const int64_t count = std::min<int64_t>(kLanes<A>, columns_ - c);
+        const int64_t offset = row * in_ + c;
+        TransformSums<Plane>(
+            sums_ + row * steps_.sums_row + c, [&](int tap, Vec<A> sum) {
+              if (taps[tap] == nullptr) return;
+              if (count == kLanes<A>) {
+                check += sum - sum;
+                Store(taps[tap] + offset, sum);
+                return;
+              }
+              for (int64_t i = 0; i < count; ++i) {
+                if (!(sum[i] - sum[i] == A(0))) check[0] = A(1);
+              }
+              std::memcpy(taps[tap] + offset, &sum, count * sizeof(A));
+            });
+      }
+    }
+    for (int i = 0; i < kLanes<A>; ++i) {
+      if (check[i] != A(0)) not_finite_->store(true);
+    }
+  }
+
+  // Where the block of each tap of the class begins in the result; nullptr
+  // where the class has no such tap.
+  void FindTaps(A** taps) const {
+    int64_t offsets[3][3] = {};
+    for (int a = 3 - rank_; a < 3; ++a) {
+      const int own = a - (3 - rank_);
+      const WinogradClass& of = phase_.ClassOf(class_, a);
+      for (int t = 0; t < phase_.axis[a]->taps; ++t) {
+        offsets[a][t] = of.filter_index[t] < 0
+                            ? -1
+                            : of.filter_index[t] * gather_.filter_step[own];
+      }
+    }
+    for (int t0 = 0; t0 < phase_.axis[0]->taps; ++t0) {
+      for (int t1 = 0; t1 < phase_.axis[1]->taps; ++t1) {
+        for (int t2 = 0; t2 < phase_.axis[2]->taps; ++t2) {
+          const bool inside =
+              (offsets[0][t0] | offsets[1][t1] | offsets[2][t2]) >= 0;
+          const int64_t tap = offsets[0][t0] + offsets[1][t1] + offsets[2][t2];
+          *taps++ =
+              inside ? result_ + (tap * out_ + first_row_) * in_ + first_column_
+                     : nullptr;
+        }
+      }
+    }
+  }
+
+  template <typename Plane, typename Emit>
+  void TransformSums(const A* sums, const Emit& emit) const {
+    constexpr int kPlaneTaps = Plane::kOuterTaps * Plane::kInnerTaps;
+    const auto element = [](int tap) {
+      return tap / Plane::kInnerTaps * Plane::kInner + tap % Plane::kInnerTaps;
+    };
+    if (phase_.axis[0]->components() == 1) {
+      Vec<A> block[Plane::kComponents];
+#pragma GCC unroll 16
+      for (int c = 0; c < Plane::kComponents; ++c) {
+        block[c] = Load(sums + c * steps_.sums);
+      }
+      Plane::FilterGrad(block);
+      for (int t = 0; t < kPlaneTaps; ++t) emit(t, block[element(t)]);
+      return;
+    }
+    WithForm(*phase_.axis[0], [&](auto f0) {
+      Vec<A> slices[4][kPlaneTaps];
+      for (int i0 = 0; i0 < f0.kComponents; ++i0) {
+        Vec<A> block[Plane::kComponents];
+#pragma GCC unroll 16
+        for (int c = 0; c < Plane::kComponents; ++c) {
+          block[c] = Load(sums + (i0 * Plane::kComponents + c) * steps_.sums);
+        }
+        Plane::FilterGrad(block);
+        for (int t = 0; t < kPlaneTaps; ++t) slices[i0][t] = block[element(t)];
+      }
+      for (int t = 0; t < kPlaneTaps; ++t) {
+        f0.FilterGrad(&slices[0][t], kPlaneTaps);
+        for (int i0 = 0; i0 < f0.kTaps; ++i0) {
+          emit(i0 * kPlaneTaps + t, slices[i0][t]);
+        }
+      }
+    });
+  }
+
+  const A* output_grad_;
+  const WinogradGradBlocks& grad_;
+  const WinogradGradSteps steps_;
+  const int64_t out_, in_;
+  const int64_t filter_elements_;
+  A* partial_;
+  char* scratch_;
+  std::atomic<bool>* not_finite_;
+
+  // The unit at hand.
+  int64_t class_ = 0, first_row_ = 0, first_column_ = 0;
+  int64_t rows_ = 0, columns_ = 0;
+  A* result_ = nullptr;
+  A* left_ = nullptr;
+  A* right_ = nullptr;
+  A* sums_ = nullptr;
+  int64_t* at_ = nullptr;
+  int64_t* ahead_at_ = nullptr;
+  int64_t ahead_row_ = 0, ahead_line_ = 0;
+  int64_t ahead_rows_ = 0, ahead_results_ = 0;
+};
+
+// Returns false where a sum is not finite: the caller then computes the result
+// again, exactly.
+inline bool RunWinogradGrad(const FilterGradCall<float>& call, char* shared,
+                            char* scratch, const ParallelFor& parallel_for) {
+  const int64_t splits = call.plan.winograd_grad.splits;
+  const int64_t elements = NumElements(call.plan.geometry.FilterDims());
+  float* partial = splits == 1 ? call.result : reinterpret_cast<float*>(shared);
+  std::atomic<bool> not_finite{false};
+  const WinogradGrad kernel(call, partial, scratch, &not_finite);
+  parallel_for(call.plan.units, 1, [&](int64_t begin, int64_t end, int worker) {
+    WinogradGrad own = kernel;
+    for (int64_t unit = begin; unit < end; ++unit) own.RunUnit(unit, worker);
+  });
+  if (not_finite.load()) return false;
+  if (splits == 1) return true;
+  parallel_for(elements, 1 << 14, [&](int64_t begin, int64_t end, int) {
+    AddSplits<float>(partial, splits, elements, begin, end, call.result);
+  });
+  return true;
+}
+
+#endif  // CONV_TRANSPOSE_ND_KERNELS_CPU_WINOGRAD_GRAD_INL_H_

@@ -1,0 +1,168 @@
+// The tiles of a phase in the transformed domain: where their source and their
+// results lie, and the transform of the source.
+#ifndef CONV_TRANSPOSE_ND_KERNELS_CPU_WINOGRAD_TILES_INL_H_
+#define CONV_TRANSPOSE_ND_KERNELS_CPU_WINOGRAD_TILES_INL_H_
+
+// Up to 4 components along each of 3 axes, and 3 results.
+inline constexpr int kWinogradBlock = 64;
+inline constexpr int kWinogradResults = 27;
+
+class WinogradTiles {
+ protected:
+  using A = float;
+
+  WinogradTiles(const Plan& plan, const A* tensor)
+      : plan_(plan),
+        gather_(plan.gather),
+        blocks_(plan.winograd),
+        rank_(plan.geometry.rank),
+        tensor_(tensor) {}
+
+  void SetPhase(int64_t index) {
+    phase_ = WinogradPhase(blocks_, rank_, index);
+    for (int a = rank_ - 1; a >= 0; --a) {
+      const auto& phases = gather_.axis[a].phases;
+      axis_phase_[a] = &phases[index % phases.size()];
+      index /= phases.size();
+    }
+  }
+
+  // First position of each of the three axes, and the batch, of a tile of the
+  // phase.
+  int64_t TilePosition(int64_t tile, int64_t* j) const {
+    int64_t rest = tile;
+    for (int a = 2; a >= 0; --a) {
+      j[a] = phase_.axis[a]->Position(rest % phase_.axis[a]->tiles);
+      rest /= phase_.axis[a]->tiles;
+    }
+    return rest;
+  }
+
+  // Offset of the source of the first `counts` components of a tile along each
+  // axis, in the batch and for this class; -1 outside.
+  void FindSources(int64_t index, const int64_t* j, const int* counts,
+                   int64_t* to) const {
+    int64_t offsets[3][4] = {};
+    for (int a = 3 - rank_; a < 3; ++a) {
+      const int own = a - (3 - rank_);
+      const AxisPhases& source = gather_.axis[own];
+      const int64_t lowest = phase_.ClassOf(index, a).lowest;
+      for (int e = 0; e < counts[a]; ++e) {
+        const int64_t i =
+            (j[a] + e * phase_.axis[a]->step) * source.source_step + lowest;
+        offsets[a][e] = i >= 0 && i < source.source_length
+                            ? i * gather_.source.axis[own]
+                            : -1;
+      }
+    }
+    for (int i0 = 0; i0 < counts[0]; ++i0) {
+      for (int i1 = 0; i1 < counts[1]; ++i1) {
+        for (int i2 = 0; i2 < counts[2]; ++i2) {
+          const int64_t x = offsets[0][i0], y = offsets[1][i1],
+                        z = offsets[2][i2];
+          *to++ = (x | y | z) < 0 ? -1 : x + y + z;
+        }
+      }
+    }
+  }
+
+  // Where the source of each component begins for this class; zeros outside.
+  void FindRows(int64_t index, int64_t batch, const int64_t* j, int64_t depth,
+                const A** rows) const {
+    int64_t offsets[kWinogradBlock];
+    const int counts[3] = {phase_.axis[0]->components(),
+                           phase_.axis[1]->components(),
+                           phase_.axis[2]->components()};
+    FindSources(index, j, counts, offsets);
+    const A* source = tensor_ + batch * gather_.source.batch + depth;
+    for (int64_t c = 0; c < phase_.components; ++c) {
+      rows[c] = offsets[c] < 0 ? zeros_ : source + offsets[c];
+    }
+  }
+
+  // Transforms elements [begin, end) of the rows of a tile's components. That
+  // of component c and element d goes to place(d) + c * component_step.
+  template <typename Plane, typename LoadRow, typename Place>
+  void TransformRows(const A* const* rows, int64_t begin, int64_t end,
+                     const LoadRow& load, int64_t component_step,
+                     const Place& place) const {
+    const int outer = phase_.axis[0]->components();
+    if (outer == 1) {
+      for (int64_t d = begin; d < end; d += kLanes<A>) {
+        A* to = place(d);
+        Vec<A> block[Plane::kComponents];
+#pragma GCC unroll 16
+        for (int c = 0; c < Plane::kComponents; ++c)
+          block[c] = load(rows[c], d);
+        Plane::Source(block);
+#pragma GCC unroll 16
+        for (int c = 0; c < Plane::kComponents; ++c) {
+          Store(to + c * component_step, block[c]);
+        }
+      }
+      return;
+    }
+    WithForm(*phase_.axis[0], [&](auto f0) {
+      for (int64_t d = begin; d < end; d += kLanes<A>) {
+        A* to = place(d);
+        Vec<A> slices[4][Plane::kComponents];
+        for (int i0 = 0; i0 < f0.kComponents; ++i0) {
+          Vec<A> block[Plane::kComponents];
+#pragma GCC unroll 16
+          for (int c = 0; c < Plane::kComponents; ++c) {
+            block[c] = load(rows[i0 * Plane::kComponents + c], d);
+          }
+          Plane::Source(block);
+#pragma GCC unroll 16
+          for (int c = 0; c < Plane::kComponents; ++c) slices[i0][c] = block[c];
+        }
+        for (int c = 0; c < Plane::kComponents; ++c) {
+          f0.Source(&slices[0][c], Plane::kComponents);
+          for (int i0 = 0; i0 < f0.kComponents; ++i0) {
+            Store(to + (i0 * Plane::kComponents + c) * component_step,
+                  slices[i0][c]);
+          }
+        }
+      }
+    });
+  }
+
+  // Offset of each result of a tile, -1 where it is beyond the phase's end.
+  void FindResults(int64_t batch, const int64_t* j, int64_t* to) const {
+    int64_t offsets[3][3] = {};
+    for (int a = 3 - rank_; a < 3; ++a) {
+      const int own = a - (3 - rank_);
+      const WinogradAxis& axis = *phase_.axis[a];
+      const Phase& phase = *axis_phase_[own];
+      for (int o = 0; o < axis.outputs; ++o) {
+        const int64_t position = j[a] + o * axis.step;
+        const int64_t result =
+            phase.first + position * gather_.axis[own].result_step;
+        offsets[a][o] =
+            position < phase.count ? result * gather_.result.axis[own] : -1;
+      }
+    }
+    const int64_t first = batch * gather_.result.batch;
+    for (int o0 = 0; o0 < phase_.axis[0]->outputs; ++o0) {
+      for (int o1 = 0; o1 < phase_.axis[1]->outputs; ++o1) {
+        for (int o2 = 0; o2 < phase_.axis[2]->outputs; ++o2) {
+          const int64_t x = offsets[0][o0], y = offsets[1][o1],
+                        z = offsets[2][o2];
+          *to++ = (x | y | z) < 0 ? -1 : first + x + y + z;
+        }
+      }
+    }
+  }
+
+  const Plan& plan_;
+  const Gather& gather_;
+  const WinogradBlocks& blocks_;
+  const int rank_;
+  const A* tensor_;  // the source
+
+  WinogradPhase phase_;
+  std::array<const Phase*, 3> axis_phase_{};
+  A* zeros_ = nullptr;  // for what lies outside
+};
+
+#endif  // CONV_TRANSPOSE_ND_KERNELS_CPU_WINOGRAD_TILES_INL_H_

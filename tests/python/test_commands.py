@@ -62,7 +62,8 @@ NOT_RUN = {
     r"ctest --test-dir build/make .*": "a part of make test",
     r"make sanitize( SANITIZER=TSAN)?": "two jobs of the workflow, ten minutes each",
     r"valgrind .*": "needs Valgrind, and minutes",
-    r"""options='.*|arm=['"].*|cmake .*\barm\b.*""": "needs Debian's cross compiler and emulator, and minutes",
+    r"""options='.*|arm=['"].*|cmake .*\barm\b.*""": "needs Debian's cross compiler and emulator, "
+    "and minutes",
     r"pip install (--no-build-isolation )?\.": "what make does in .venv before it tests",
     r'pip install "tensorflow>=.*': "what make does in .venv before it builds",
     r"pip install (torch|nvidia-cuda-nvrtc-cu12==[\d.]+)": "hundreds of MB, for checks beside",

@@ -52,6 +52,9 @@ class Winograd : WinogradTiles {
   }
 
  private:
+  // Tiles between the fetch of a tile's source and its transform.
+  static constexpr int64_t kTilesAhead = 3;
+
   void SetScratch(int worker) {
     char* p = scratch_ + worker * plan_.scratch_bytes;
     source_ = reinterpret_cast<A*>(p);
@@ -70,8 +73,11 @@ class Winograd : WinogradTiles {
     const int64_t depth = phase_.classes * blocks_.depth;
     for (int64_t begin = 0; begin < depth; begin += blocks_.depth_block) {
       const int64_t depths = std::min(blocks_.depth_block, depth - begin);
-      for (int64_t t = 0; t < tiles_; ++t) {
-        TransformSourceTile<Plane>(t, begin, depths);
+      Tile at = TileAt(first_tile_), ahead = at;
+      for (int64_t t = 0; t < kTilesAhead; ++t) Next(&ahead);
+      for (int64_t t = 0; t < tiles_; ++t, Next(&at), Next(&ahead)) {
+        if (t + kTilesAhead < tiles_) FetchTile(ahead, begin, depths);
+        TransformSourceTile<Plane>(at, t, begin, depths);
       }
       for (int64_t panel = first_panel_; panel < last_panel_; ++panel) {
         for (int64_t c = 0; c < phase_.components; ++c) {
@@ -80,19 +86,41 @@ class Winograd : WinogradTiles {
       }
     }
     Vec<A> check{};
-    for (int64_t t = 0; t < tiles_; ++t) StoreTile<Plane>(t, &check);
+    Tile at = TileAt(first_tile_);
+    for (int64_t t = 0; t < tiles_; ++t, Next(&at)) {
+      StoreTile<Plane>(at, t, &check);
+    }
     if (stream_) FinishStreams();
     for (int i = 0; i < kLanes<A>; ++i) {
       if (check[i] != A(0)) not_finite_->store(true);
     }
   }
 
+  // The source of a tile that is transformed soon: lines of a tile are short
+  // pieces of memory, which no hardware sees coming. As many positions as it
+  // has results: the others are its neighbour's.
+  void FetchTile(const Tile& at, int64_t begin, int64_t depths) const {
+    const int64_t index = begin / blocks_.depth;
+    const int64_t d = begin - index * blocks_.depth;
+    const int64_t count = std::min(depths, blocks_.depth - d);
+    const int counts[3] = {phase_.axis[0]->outputs, phase_.axis[1]->outputs,
+                           phase_.axis[2]->outputs};
+    int64_t offsets[kWinogradResults];
+    FindSources(index, at.j, counts, offsets);
+    const A* source = tensor_ + at.batch * gather_.source.batch + d;
+    for (int o = 0; o < counts[0] * counts[1] * counts[2]; ++o) {
+      if (offsets[o] < 0) continue;
+      for (int64_t i = 0; i < count; i += 64 / sizeof(A)) {
+        __builtin_prefetch(source + offsets[o] + i, 0, 2);
+      }
+    }
+  }
+
   // Transforms `depths` of the classes' depth for one tile: every component to
   // a row of its own.
   template <typename Plane>
-  void TransformSourceTile(int64_t tile, int64_t begin, int64_t depths) {
-    int64_t j[3];
-    const int64_t batch = TilePosition(first_tile_ + tile, j);
+  void TransformSourceTile(const Tile& at, int64_t tile, int64_t begin,
+                           int64_t depths) {
     A* to = source_ + tile * row_step_;
     const int64_t component_step = blocks_.tile_block * row_step_;
     while (depths > 0) {
@@ -100,7 +128,7 @@ class Winograd : WinogradTiles {
       const int64_t d = begin - index * blocks_.depth;
       const int64_t count = std::min(depths, blocks_.depth - d);
       const A* rows[kWinogradBlock];
-      FindRows(index, batch, j, d, rows);
+      FindRows(index, at.batch, at.j, d, rows);
       const int64_t whole = std::min(count, gather_.depth - d) / kLanes<A>;
       const auto load = [](const A* row, int64_t i) { return Load(row + i); };
       const auto place = [to](int64_t i) { return to + i; };
@@ -158,11 +186,10 @@ class Winograd : WinogradTiles {
 
   // Transforms the products of one tile back, and stores its results.
   template <typename Plane>
-  void StoreTile(int64_t tile, Vec<A>* check) {
-    int64_t j[3], offsets[kWinogradResults];
-    const int64_t batch = TilePosition(first_tile_ + tile, j);
+  void StoreTile(const Tile& at, int64_t tile, Vec<A>* check) {
+    int64_t offsets[kWinogradResults];
     const int outer = phase_.axis[0]->outputs;
-    FindResults(batch, j, offsets);
+    FindResults(at.batch, at.j, offsets);
     const bool vectors = StoresVectors(call_);
     for (int64_t panel = first_panel_; panel < last_panel_; ++panel) {
       const A* products = Products(0, panel) + tile * panel_columns_;

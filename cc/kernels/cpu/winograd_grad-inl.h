@@ -75,37 +75,6 @@ class WinogradGrad : WinogradTiles {
     }
   }
 
-  // A tile of the phase: its batch, and along each axis its index and its first
-  // position.
-  struct Tile {
-    int64_t batch;
-    int64_t index[3], j[3];
-  };
-  Tile TileAt(int64_t tile) const {
-    Tile at;
-    for (int a = 2; a >= 0; --a) {
-      const int64_t tiles = std::max<int64_t>(1, phase_.axis[a]->tiles);
-      at.index[a] = tile % tiles;
-      at.j[a] = phase_.axis[a]->Position(at.index[a]);
-      tile /= tiles;
-    }
-    at.batch = tile;
-    return at;
-  }
-  // The one after it, without divisions: they would take as long as a tile's
-  // transforms.
-  void Next(Tile* at) const {
-    for (int a = 2; a >= 0; --a) {
-      const WinogradAxis& axis = *phase_.axis[a];
-      const bool ends = ++at->index[a] == axis.tiles;
-      if (ends) at->index[a] = 0;
-      at->j[a] = axis.step == 1 ? at->index[a] * axis.outputs
-                                : axis.Position(at->index[a]);
-      if (!ends) return;
-    }
-    ++at->batch;
-  }
-
   // The tiles [begin, end) of the phase.
   template <typename Plane>
   void RunTiles(int64_t begin, int64_t end) {

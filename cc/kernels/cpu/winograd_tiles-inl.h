@@ -27,15 +27,35 @@ class WinogradTiles {
     }
   }
 
-  // First position of each of the three axes, and the batch, of a tile of the
-  // phase.
-  int64_t TilePosition(int64_t tile, int64_t* j) const {
-    int64_t rest = tile;
+  // A tile of the phase: its batch, and along each axis its index and its first
+  // position.
+  struct Tile {
+    int64_t batch;
+    int64_t index[3], j[3];
+  };
+  Tile TileAt(int64_t tile) const {
+    Tile at;
     for (int a = 2; a >= 0; --a) {
-      j[a] = phase_.axis[a]->Position(rest % phase_.axis[a]->tiles);
-      rest /= phase_.axis[a]->tiles;
+      const int64_t tiles = std::max<int64_t>(1, phase_.axis[a]->tiles);
+      at.index[a] = tile % tiles;
+      at.j[a] = phase_.axis[a]->Position(at.index[a]);
+      tile /= tiles;
     }
-    return rest;
+    at.batch = tile;
+    return at;
+  }
+  // The one after it, without divisions: they would take as long as a tile's
+  // transforms.
+  void Next(Tile* at) const {
+    for (int a = 2; a >= 0; --a) {
+      const WinogradAxis& axis = *phase_.axis[a];
+      const bool ends = ++at->index[a] == axis.tiles;
+      if (ends) at->index[a] = 0;
+      at->j[a] = axis.step == 1 ? at->index[a] * axis.outputs
+                                : axis.Position(at->index[a]);
+      if (!ends) return;
+    }
+    ++at->batch;
   }
 
   // Offset of the source of the first `counts` components of a tile along each

@@ -142,6 +142,8 @@ void ChooseGatherFamily(KernelFamily wanted, Plan* plan) {
   if (best.family == KernelFamily::kWinograd ||
       best.family == KernelFamily::kCopiedRows) {
     plan->family = KernelFamily::kChannelLanes;
+    // In the kernels that `best` is of: they widen.
+    plan->target.bfloat16_products = 1;
     PlanChannelLanes(plan);
     AddExact(std::move(*plan), &best);
   }
@@ -251,7 +253,7 @@ Plan MakePlan(Operation operation, const ConvTransposeGeometry& geometry,
     return plan;
   }
   const bool filter_grad = operation == Operation::kFilterGrad;
-  if (filter_grad && (dtype != DType::kFloat || geometry.groups != 1)) {
+  if (filter_grad && (dtype == DType::kInt32 || geometry.groups != 1)) {
     FillPositions(&plan);
     return plan;
   }

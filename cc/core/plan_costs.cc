@@ -242,7 +242,7 @@ double PositionsCost(const Plan& plan) {
   const double rows = RoundUp(geometry.out_channels, 4);
   double cycles = plan.multiply_adds / geometry.in_channels /
                   geometry.out_channels * rows * columns / lanes /
-                  kPositionsRate;
+                  kPositionsRate / (plan.positions.pairs ? 2 : 1);
   // Visiting the sums of each tap, chunk by chunk.
   const double positions = static_cast<double>(
       NumElements(geometry.InputDims()) / geometry.in_channels);

@@ -81,7 +81,7 @@ WinogradAxis MakeWinogradAxis(const Phase& phase, int64_t source_step) {
 bool SetForms(const Plan& plan, WinogradBlocks* blocks) {
   const Gather& gather = plan.gather;
   const int rank = plan.geometry.rank;
-  if (plan.dtype != DType::kFloat || plan.geometry.groups != 1 ||
+  if (plan.dtype == DType::kInt32 || plan.geometry.groups != 1 ||
       gather.source.channel != 1 || rank > 3 || plan.phases > 64 ||
       !TapsAreFew(plan)) {
     return false;
@@ -126,7 +126,7 @@ double GradCycles(int64_t rows, int64_t columns, int64_t chunk) {
 // cache.
 void SetGradBlocks(const Plan& plan, const WinogradBlocks& winograd,
                    WinogradGradBlocks* blocks) {
-  constexpr int64_t kElements = 15 * kScratchBytes / 4;
+  const int64_t kElements = 15 * kScratchBytes / AccumulatorBytes(plan.dtype);
   constexpr int64_t kMostChunk = 160;
   const int64_t out = plan.geometry.out_channels;
   const int64_t in = plan.geometry.in_channels;
@@ -267,7 +267,7 @@ bool PlanWinogradGrad(Plan* plan) {
   plan->winograd_grad = blocks;
   plan->units = units * blocks.splits;
   plan->shared_bytes =
-      blocks.splits == 1
+      blocks.splits == 1 && !IsNarrow(plan->dtype)
           ? 0
           : RoundUp(blocks.splits * filter_elements * element, 64);
   const WinogradGradSteps steps(*plan);

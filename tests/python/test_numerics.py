@@ -6,8 +6,6 @@ import pytest
 
 TAKES = {
     "pixel_tiles": {"float32", "float64"},
-    "winograd": {"float32"},
-    "winograd, filter gradient": {"float32"},
     "copied_rows": {"float32", "float64"},
 }
 

@@ -64,6 +64,7 @@ inline int64_t RoundUp64(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 #include "cc/kernels/cpu/result_lines-inl.h"
 #include "cc/kernels/cpu/tap_lanes-inl.h"
 #include "cc/kernels/cpu/minimal_filter-inl.h"
+#include "cc/kernels/cpu/winograd_transforms-inl.h"
 #include "cc/kernels/cpu/winograd_pack-inl.h"
 #include "cc/kernels/cpu/winograd_tiles-inl.h"
 #include "cc/kernels/cpu/winograd-inl.h"
@@ -200,6 +201,10 @@ const TargetKernels* Kernels() {
 
 #else
 
+// Transforms halve: integers cannot.
+template <typename T>
+inline constexpr bool kHasWinograd = std::is_floating_point_v<Compute<T>>;
+
 template <typename T>
 void PackTyped(const Plan& plan, const void* filter, void* packed,
                const ParallelFor& parallel_for) {
@@ -214,7 +219,7 @@ void PackTyped(const Plan& plan, const void* filter, void* packed,
     case KernelFamily::kTapLanes:
       return PackTapLanes(call, to, parallel_for);
     case KernelFamily::kWinograd:
-      if constexpr (std::is_same_v<T, float>) {
+      if constexpr (kHasWinograd<T>) {
         PackWinograd(call, to, parallel_for);
       }
       return;
@@ -250,7 +255,7 @@ void RunGather(const GatherCall<T>& call, const void* filter, char* scratch,
     case KernelFamily::kTapLanes:
       return RunTapLanes(call, weights, scratch, parallel_for);
     case KernelFamily::kWinograd:
-      if constexpr (std::is_same_v<T, float>) {
+      if constexpr (kHasWinograd<T>) {
         if (RunWinograd(call, weights, scratch, parallel_for)) return;
         Operands exact = operands;
         exact.packed_filter = nullptr;
@@ -266,7 +271,7 @@ void RunGather(const GatherCall<T>& call, const void* filter, char* scratch,
 template <typename T>
 bool RunFilterGrad(const FilterGradCall<T>& call, char* shared, char* scratch,
                    const ParallelFor& parallel_for) {
-  if constexpr (std::is_same_v<T, float>) {
+  if constexpr (kHasWinograd<T>) {
     if (call.plan.family == KernelFamily::kWinograd) {
       return RunWinogradGrad(call, shared, scratch, parallel_for);
     }

@@ -169,6 +169,15 @@ void StoreColumns(const GatherCall<T>& call, Compute<T>* sums, int64_t count,
       return;
     }
   }
+  const bool relu = activation == Activation::kRelu;
+  if (!kNative<T> && step == 1 && (relu || activation == Activation::kNone)) {
+    if (relu) {
+      for (int64_t c = 0; c < count; ++c) {
+        sums[c] = sums[c] < A(0) ? A(0) : sums[c];
+      }
+    }
+    return NarrowRow<T>(sums, count, result);
+  }
   for (int64_t c = 0; c < count; ++c)
     result[c * step] = FromCompute<T>(activation, sums[c]);
 }

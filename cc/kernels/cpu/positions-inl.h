@@ -25,9 +25,7 @@ void AddSplits(const Compute<T>* partial, int64_t splits, int64_t elements,
       const A* more = partial + split * elements + begin;
       for (int64_t f = 0; f < count; ++f) sums[f] += more[f];
     }
-    for (int64_t f = 0; f < count; ++f) {
-      result[begin + f] = FromCompute<T>(Activation::kNone, sums[f]);
-    }
+    NarrowRow<T>(sums, count, result + begin);
   }
 }
 

@@ -262,6 +262,9 @@ class ResultLines {
 
   void StoreRun(const A* sums, int64_t count, T* result) const {
     const Activation activation = geometry_.activation;
+    if (!kNative<T> && activation == Activation::kNone) {
+      return NarrowRow<T>(sums, count, result);
+    }
     if constexpr (kNative<T>) {
       if (activation == Activation::kNone) {
         std::memcpy(static_cast<void*>(result), sums, count * sizeof(T));

@@ -102,6 +102,28 @@ inline void WidenRow<Half>(const Half* from, int64_t step, int64_t count,
 }
 #endif
 
+// Rounds `count` elements to the stored type.
+template <typename T>
+inline void NarrowRow(const Compute<T>* from, int64_t count, T* to) {
+  for (int64_t i = 0; i < count; ++i) {
+    to[i] = FromCompute<T>(Activation::kNone, from[i]);
+  }
+}
+
+#ifdef CT_HAS_F16C
+// Bit by bit what ToHalf makes of them, in a tenth of the time.
+template <>
+inline void NarrowRow<Half>(const float* from, int64_t count, Half* to) {
+  int64_t i = 0;
+  for (; i + 8 <= count; i += 8) {
+    _mm_storeu_si128(
+        reinterpret_cast<__m128i*>(to + i),
+        _mm256_cvtps_ph(_mm256_loadu_ps(from + i), _MM_FROUND_TO_NEAREST_INT));
+  }
+  for (; i < count; ++i) to[i] = ToHalf(from[i]);
+}
+#endif
+
 // A vector of stored elements, widened.
 template <typename T>
 inline Vec<Compute<T>> LoadWide(const T* p) {

@@ -13,13 +13,22 @@
 #ifndef CONV_TRANSPOSE_ND_KERNELS_CPU_WINOGRAD_INL_H_
 #define CONV_TRANSPOSE_ND_KERNELS_CPU_WINOGRAD_INL_H_
 
-class Winograd : WinogradTiles {
- public:
-  using A = float;
+template <typename T>
+class Winograd : WinogradTiles<T> {
+  using Base = WinogradTiles<T>;
+  using Base::blocks_;
+  using Base::gather_;
+  using Base::phase_;
+  using Base::plan_;
+  using Base::tensor_;
+  using Base::zeros_;
+  using typename Base::A;
+  using typename Base::Tile;
 
-  Winograd(const GatherCall<A>& call, const A* packed_filter, char* scratch,
+ public:
+  Winograd(const GatherCall<T>& call, const A* packed_filter, char* scratch,
            std::atomic<bool>* not_finite)
-      : WinogradTiles(call.plan, call.source),
+      : Base(call.plan, call.source),
         call_(call),
         packed_filter_(packed_filter),
         scratch_(scratch),
@@ -37,18 +46,15 @@ class Winograd : WinogradTiles {
     unit /= panel_blocks;
     const int64_t tile_blocks =
         (blocks_.max_tiles + blocks_.tile_block - 1) / blocks_.tile_block;
-    SetPhase(blocks_.phases_first ? unit % plan_.phases : unit / tile_blocks);
+    this->SetPhase(blocks_.phases_first ? unit % plan_.phases
+                                        : unit / tile_blocks);
     first_tile_ =
         (blocks_.phases_first ? unit / plan_.phases : unit % tile_blocks) *
         blocks_.tile_block;
     tiles_ = std::min(blocks_.tile_block,
                       phase_.tiles * plan_.geometry.batch - first_tile_);
     if (tiles_ <= 0) return;
-    WithForm(*phase_.axis[1], [&](auto f1) {
-      WithForm(*phase_.axis[2], [&](auto f2) {
-        RunTiles<PlaneFilter<decltype(f1), decltype(f2)>>();
-      });
-    });
+    RunTiles();
   }
 
  private:
@@ -63,21 +69,21 @@ class Winograd : WinogradTiles {
     products_ = reinterpret_cast<A*>(p);
     p += RoundUp64(blocks_.panel_block * blocks_.max_components *
                    blocks_.tile_block * panel_columns_ * sizeof(A));
-    zeros_ = reinterpret_cast<A*>(p);
-    std::fill(zeros_, zeros_ + blocks_.depth, A(0));
+    zeros_ = reinterpret_cast<T*>(p);
+    std::fill(zeros_, zeros_ + blocks_.depth, T{});
   }
 
   // All tiles and panels of the unit.
-  template <typename Plane>
   void RunTiles() {
     const int64_t depth = phase_.classes * blocks_.depth;
     for (int64_t begin = 0; begin < depth; begin += blocks_.depth_block) {
       const int64_t depths = std::min(blocks_.depth_block, depth - begin);
-      Tile at = TileAt(first_tile_), ahead = at;
-      for (int64_t t = 0; t < kTilesAhead; ++t) Next(&ahead);
-      for (int64_t t = 0; t < tiles_; ++t, Next(&at), Next(&ahead)) {
+      Tile at = this->TileAt(first_tile_), ahead = at;
+      for (int64_t t = 0; t < kTilesAhead; ++t) this->Next(&ahead);
+      for (int64_t t = 0; t < tiles_;
+           ++t, this->Next(&at), this->Next(&ahead)) {
         if (t + kTilesAhead < tiles_) FetchTile(ahead, begin, depths);
-        TransformSourceTile<Plane>(at, t, begin, depths);
+        TransformSourceTile(at, t, begin, depths);
       }
       for (int64_t panel = first_panel_; panel < last_panel_; ++panel) {
         for (int64_t c = 0; c < phase_.components; ++c) {
@@ -86,9 +92,9 @@ class Winograd : WinogradTiles {
       }
     }
     Vec<A> check{};
-    Tile at = TileAt(first_tile_);
-    for (int64_t t = 0; t < tiles_; ++t, Next(&at)) {
-      StoreTile<Plane>(at, t, &check);
+    Tile at = this->TileAt(first_tile_);
+    for (int64_t t = 0; t < tiles_; ++t, this->Next(&at)) {
+      StoreTile(at, t, &check);
     }
     if (stream_) FinishStreams();
     for (int i = 0; i < kLanes<A>; ++i) {
@@ -106,11 +112,11 @@ class Winograd : WinogradTiles {
     const int counts[3] = {phase_.axis[0]->outputs, phase_.axis[1]->outputs,
                            phase_.axis[2]->outputs};
     int64_t offsets[kWinogradResults];
-    FindSources(index, at.j, counts, offsets);
-    const A* source = tensor_ + at.batch * gather_.source.batch + d;
+    this->FindSources(index, at.j, counts, offsets);
+    const T* source = tensor_ + at.batch * gather_.source.batch + d;
     for (int o = 0; o < counts[0] * counts[1] * counts[2]; ++o) {
       if (offsets[o] < 0) continue;
-      for (int64_t i = 0; i < count; i += 64 / sizeof(A)) {
+      for (int64_t i = 0; i < count; i += 64 / sizeof(T)) {
         __builtin_prefetch(source + offsets[o] + i, 0, 2);
       }
     }
@@ -118,33 +124,19 @@ class Winograd : WinogradTiles {
 
   // Transforms `depths` of the classes' depth for one tile: every component to
   // a row of its own.
-  template <typename Plane>
   void TransformSourceTile(const Tile& at, int64_t tile, int64_t begin,
                            int64_t depths) {
     A* to = source_ + tile * row_step_;
-    const int64_t component_step = blocks_.tile_block * row_step_;
     while (depths > 0) {
       const int64_t index = begin / blocks_.depth;
       const int64_t d = begin - index * blocks_.depth;
       const int64_t count = std::min(depths, blocks_.depth - d);
-      const A* rows[kWinogradBlock];
-      FindRows(index, at.batch, at.j, d, rows);
-      const int64_t whole = std::min(count, gather_.depth - d) / kLanes<A>;
-      const auto load = [](const A* row, int64_t i) { return Load(row + i); };
-      const auto place = [to](int64_t i) { return to + i; };
-      TransformRows<Plane>(rows, 0, whole * kLanes<A>, load, component_step,
-                           place);
-      // The last channels that do not fill a vector.
-      const int64_t rest = gather_.depth - d - whole * kLanes<A>;
-      const auto load_rest = [&](const A* row, int64_t i) {
-        Vec<A> values{};
-        std::memcpy(&values, row + i, rest * sizeof(A));
-        return values;
-      };
-      if (whole * kLanes<A> < count) {
-        TransformRows<Plane>(rows, whole * kLanes<A>, count, load_rest,
-                             component_step, place);
-      }
+      const T* rows[kWinogradBlock];
+      this->FindRows(index, at.batch, at.j, d, rows);
+      TransformStored<SourceTransform>(
+          phase_, rows, static_cast<int>(phase_.components),
+          std::min(count, gather_.depth - d), WinogradPlace<A>{to},
+          blocks_.tile_block * row_step_);
       begin += count;
       depths -= count;
       to += count;
@@ -185,80 +177,81 @@ class Winograd : WinogradTiles {
   }
 
   // Transforms the products of one tile back, and stores its results.
-  template <typename Plane>
   void StoreTile(const Tile& at, int64_t tile, Vec<A>* check) {
     int64_t offsets[kWinogradResults];
-    const int outer = phase_.axis[0]->outputs;
-    FindResults(at.batch, at.j, offsets);
+    this->FindResults(at.batch, at.j, offsets);
+    if constexpr (kNative<T>) {
+      if (phase_.axis[0]->components() == 1 && StoresVectors(call_)) {
+        WithPlane(phase_, [&](auto plane) {
+          StorePlane<decltype(plane)>(tile, offsets, check);
+        });
+        return;
+      }
+    }
+    const int results = phase_.axis[0]->outputs * phase_.axis[1]->outputs *
+                        phase_.axis[2]->outputs;
     const bool vectors = StoresVectors(call_);
     for (int64_t panel = first_panel_; panel < last_panel_; ++panel) {
-      const A* products = Products(0, panel) + tile * panel_columns_;
       const int64_t column = panel * panel_columns_;
       const int64_t columns =
           std::min(panel_columns_, gather_.columns - column);
       A sums[kWinogradResults][2 * kLanes<A>];
+      TransformComponents<ResultTransform>(
+          phase_, Products(0, panel) + tile * panel_columns_,
+          blocks_.tile_block * panel_columns_, blocks_.vectors, sums[0],
+          2 * kLanes<A>);
       const bool whole = vectors && columns == panel_columns_;
-      for (int v = 0; v < blocks_.vectors; ++v) {
-        const int64_t first = v * kLanes<A>;
-        const auto store = [&](int o, Vec<A> sum) {
-          if (offsets[o] < 0) return;
+      for (int o = 0; o < results; ++o) {
+        if (offsets[o] < 0) continue;
+        T* to = call_.result + offsets[o];
+        for (int v = 0; v < blocks_.vectors; ++v) {
+          const Vec<A> sum = Load(sums[o] + v * kLanes<A>);
           *check += sum - sum;
           if (whole) {
-            StoreVector(call_, sum, column + first, stream_,
-                        call_.result + offsets[o]);
-          } else {
-            Store(sums[o] + first, sum);
+            StoreVector(call_, sum, column + v * kLanes<A>, stream_, to);
           }
-        };
-        TransformResults<Plane>(products + first, store);
-      }
-      for (int o = 0; !whole && o < outer * Plane::kOutputs; ++o) {
-        if (offsets[o] < 0) continue;
-        StoreColumns(call_, sums[o], columns, column,
-                     call_.result + offsets[o]);
+        }
+        if (!whole) StoreColumns(call_, sums[o], columns, column, to);
       }
     }
   }
 
-  template <typename Plane, typename Emit>
-  void TransformResults(const A* products, const Emit& emit) const {
-    const int64_t component_step = blocks_.tile_block * panel_columns_;
-    if (phase_.axis[0]->components() == 1) {
-      Vec<A> block[Plane::kComponents];
-#pragma GCC unroll 16
-      for (int c = 0; c < Plane::kComponents; ++c) {
-        block[c] = Load(products + c * component_step);
-      }
-      Plane::Result(block);
-#pragma GCC unroll 16
-      for (int o = 0; o < Plane::kOutputs; ++o)
-        emit(o, block[Plane::Output(o)]);
-      return;
-    }
-    WithForm(*phase_.axis[0], [&](auto f0) {
-      Vec<A> slices[4][Plane::kOutputs];
-      for (int i0 = 0; i0 < f0.kComponents; ++i0) {
+  // The same from registers, without an outer axis: with few components the way
+  // through memory would take as long as the transform.
+  template <typename Plane>
+  void StorePlane(int64_t tile, const int64_t* offsets, Vec<A>* check) {
+    const int64_t step = blocks_.tile_block * panel_columns_;
+    for (int64_t panel = first_panel_; panel < last_panel_; ++panel) {
+      const int64_t column = panel * panel_columns_;
+      const int64_t columns =
+          std::min(panel_columns_, gather_.columns - column);
+      for (int64_t v = 0; v < panel_columns_; v += kLanes<A>) {
+        const A* products = Products(0, panel) + tile * panel_columns_ + v;
         Vec<A> block[Plane::kComponents];
 #pragma GCC unroll 16
         for (int c = 0; c < Plane::kComponents; ++c) {
-          block[c] =
-              Load(products + (i0 * Plane::kComponents + c) * component_step);
+          block[c] = Load(products + c * step);
         }
         Plane::Result(block);
+#pragma GCC unroll 16
         for (int o = 0; o < Plane::kOutputs; ++o) {
-          slices[i0][o] = block[Plane::Output(o)];
+          if (offsets[o] < 0) continue;
+          const Vec<A> sum = block[Plane::Output(o)];
+          *check += sum - sum;
+          T* to = call_.result + offsets[o];
+          if (columns >= v + kLanes<A>) {
+            StoreVector(call_, sum, column + v, stream_, to);
+          } else if (columns > v) {
+            A rest[kLanes<A>];
+            Store(rest, sum);
+            StoreColumns(call_, rest, columns - v, column + v, to);
+          }
         }
       }
-      for (int o = 0; o < Plane::kOutputs; ++o) {
-        f0.Result(&slices[0][o], Plane::kOutputs);
-        for (int i0 = 0; i0 < f0.kOutputs; ++i0) {
-          emit(i0 * Plane::kOutputs + o, slices[i0][o]);
-        }
-      }
-    });
+    }
   }
 
-  const GatherCall<A>& call_;
+  const GatherCall<T>& call_;
   const A* packed_filter_;
   char* scratch_;
   std::atomic<bool>* not_finite_;
@@ -274,12 +267,13 @@ class Winograd : WinogradTiles {
 
 // Returns false where a sum is not finite: the caller then computes the result
 // again, exactly.
-inline bool RunWinograd(const GatherCall<float>& call, const float* filter,
-                        char* scratch, const ParallelFor& parallel_for) {
+template <typename T>
+bool RunWinograd(const GatherCall<T>& call, const Compute<T>* filter,
+                 char* scratch, const ParallelFor& parallel_for) {
   std::atomic<bool> not_finite{false};
-  const Winograd kernel(call, filter, scratch, &not_finite);
+  const Winograd<T> kernel(call, filter, scratch, &not_finite);
   parallel_for(call.plan.units, 1, [&](int64_t begin, int64_t end, int worker) {
-    Winograd own = kernel;
+    Winograd<T> own = kernel;
     for (int64_t unit = begin; unit < end; ++unit) own.RunUnit(unit, worker);
   });
   return !not_finite.load();

@@ -12,13 +12,23 @@
 #ifndef CONV_TRANSPOSE_ND_KERNELS_CPU_WINOGRAD_GRAD_INL_H_
 #define CONV_TRANSPOSE_ND_KERNELS_CPU_WINOGRAD_GRAD_INL_H_
 
-class WinogradGrad : WinogradTiles {
- public:
-  using A = float;
+template <typename T>
+class WinogradGrad : WinogradTiles<T> {
+  using Base = WinogradTiles<T>;
+  using Base::blocks_;
+  using Base::gather_;
+  using Base::phase_;
+  using Base::plan_;
+  using Base::rank_;
+  using Base::tensor_;
+  using Base::zeros_;
+  using typename Base::A;
+  using typename Base::Tile;
 
-  WinogradGrad(const FilterGradCall<A>& call, A* partial, char* scratch,
+ public:
+  WinogradGrad(const FilterGradCall<T>& call, A* partial, char* scratch,
                std::atomic<bool>* not_finite)
-      : WinogradTiles(call.plan, call.input),
+      : Base(call.plan, call.input),
         output_grad_(call.output_grad),
         grad_(call.plan.winograd_grad),
         steps_(call.plan),
@@ -39,7 +49,7 @@ class WinogradGrad : WinogradTiles {
     first_row_ = take(grad_.row_blocks) * grad_.row_block;
     first_column_ = take(grad_.column_blocks) * grad_.column_block;
     class_ = take(grad_.classes);
-    SetPhase(take(plan_.phases));
+    this->SetPhase(take(plan_.phases));
     if (class_ >= phase_.classes) return;
     rows_ = std::min(grad_.row_block, out_ - first_row_);
     columns_ = std::min(grad_.column_block, in_ - first_column_);
@@ -47,11 +57,7 @@ class WinogradGrad : WinogradTiles {
     const int64_t tiles = phase_.tiles * plan_.geometry.batch;
     const int64_t begin = tiles * unit / grad_.splits;
     const int64_t end = tiles * (unit + 1) / grad_.splits;
-    WithForm(*phase_.axis[1], [&](auto f1) {
-      WithForm(*phase_.axis[2], [&](auto f2) {
-        RunTiles<PlaneFilter<decltype(f1), decltype(f2)>>(begin, end);
-      });
-    });
+    RunTiles(begin, end);
   }
 
  private:
@@ -64,36 +70,35 @@ class WinogradGrad : WinogradTiles {
         reinterpret_cast<char*>(left_) +
         RoundUp64(blocks_.max_components *
                   (steps_.left + steps_.right + steps_.sums) * sizeof(A)));
-    zeros_ = reinterpret_cast<A*>(reinterpret_cast<char*>(at_) +
+    zeros_ = reinterpret_cast<T*>(reinterpret_cast<char*>(at_) +
                                   RoundUp64(grad_.chunk * sizeof(int64_t)));
     ahead_at_ =
         reinterpret_cast<int64_t*>(reinterpret_cast<char*>(zeros_) +
                                    RoundUp64(std::max(in_, out_) * sizeof(A)));
-    std::fill_n(zeros_, std::max(in_, out_), A(0));
+    std::fill_n(zeros_, std::max(in_, out_), T{});
     for (int64_t t = 0; t < grad_.chunk; ++t) {
       at_[t] = t * blocks_.panel_columns;
     }
   }
 
   // The tiles [begin, end) of the phase.
-  template <typename Plane>
   void RunTiles(int64_t begin, int64_t end) {
     if (begin == end) {
       std::fill_n(sums_, phase_.components * steps_.sums, A(0));
     }
-    Tile at = TileAt(begin);
+    Tile at = this->TileAt(begin);
     for (int64_t first = begin; first < end; first += grad_.chunk) {
       const int64_t count = std::min(grad_.chunk, end - first);
-      for (int64_t t = 0; t < count; ++t, Next(&at)) {
-        TransformInput<Plane>(at, t);
-        TransformOutputGrad<Plane>(at, t);
+      for (int64_t t = 0; t < count; ++t, this->Next(&at)) {
+        TransformInput(at, t);
+        TransformOutputGrad(at, t);
       }
       SetAhead(at, std::min(grad_.chunk, end - first - count));
       for (int64_t c = 0; c < phase_.components; ++c) {
         MultiplyComponent(c, count, first > begin);
       }
     }
-    StoreSums<Plane>();
+    StoreSums();
   }
 
   // What the products of a chunk fetch on their way: the operands of the next
@@ -108,15 +113,16 @@ class WinogradGrad : WinogradTiles {
     ahead_rows_ = 2 * ahead_results_;
     int64_t offsets[2 * kWinogradResults];
     for (int64_t t = 0; t < grad_.chunk; ++t) {
-      FindResults(at.batch, at.j, offsets);
-      FindSources(class_, at.j, counts, offsets + ahead_results_);
+      this->FindResults(at.batch, at.j, offsets);
+      this->FindSources(class_, at.j, counts, offsets + ahead_results_);
       for (int64_t r = 0; r < ahead_rows_; ++r) {
         const int64_t batch =
             r < ahead_results_ ? 0 : at.batch * gather_.source.batch;
+        // In steps of what is multiplied, which may be twice what is stored.
         ahead_at_[r * grad_.chunk + t] =
-            offsets[r] < 0 ? 0 : batch + offsets[r];
+            offsets[r] < 0 ? 0 : (batch + offsets[r]) / (sizeof(A) / sizeof(T));
       }
-      if (t + 1 < tiles) Next(&at);
+      if (t + 1 < tiles) this->Next(&at);
     }
   }
 
@@ -128,12 +134,12 @@ class WinogradGrad : WinogradTiles {
   };
   Ahead NextAhead(const A* otherwise) {
     if (ahead_row_ == ahead_rows_) return {otherwise, at_};
-    constexpr int64_t kLine = 64 / sizeof(A);
+    constexpr int64_t kLine = 64 / sizeof(T);
     const bool results = ahead_row_ < ahead_results_;
-    const Ahead ahead{
-        (results ? output_grad_ + first_row_ : tensor_ + first_column_) +
-            ahead_line_ * kLine,
-        ahead_at_ + ahead_row_ * grad_.chunk};
+    const T* first =
+        results ? output_grad_ + first_row_ : tensor_ + first_column_;
+    const Ahead ahead{reinterpret_cast<const A*>(first + ahead_line_ * kLine),
+                      ahead_at_ + ahead_row_ * grad_.chunk};
     // A row that begins within a line ends within one more.
     const int64_t elements = (results ? rows_ : columns_) + kLine - 1;
     if (++ahead_line_ * kLine >= elements) {
@@ -143,95 +149,32 @@ class WinogradGrad : WinogradTiles {
     return ahead;
   }
 
-  // Channels that fill no vector, and zeros in their place.
-  static Vec<A> LoadFirst(const A* from, int64_t count) {
-    Vec<A> values{};
-    if (count > 0) std::memcpy(&values, from, count * sizeof(A));
-    return values;
-  }
-
   // To right_, panel by panel of columns.
-  template <typename Plane>
   void TransformInput(const Tile& at, int64_t tile) {
-    const A* rows[kWinogradBlock];
-    FindRows(class_, at.batch, at.j, first_column_, rows);
-    A* to = right_ + tile * blocks_.panel_columns;
-    const bool wide = blocks_.vectors == 2;
-    const auto place = [&](int64_t column) {
-      constexpr int64_t kLanesOf = kLanes<A>;
-      const int64_t panel = wide ? column / (2 * kLanesOf) : column / kLanesOf;
-      return to + panel * (steps_.right_panel - blocks_.panel_columns) + column;
-    };
-    const int64_t step = steps_.right;
-    const int64_t whole = columns_ / kLanes<A> * kLanes<A>;
-    const auto load = [](const A* row, int64_t i) { return Load(row + i); };
-    TransformRows<Plane>(rows, 0, whole, load, step, place);
-    const auto load_rest = [&](const A* row, int64_t i) {
-      return LoadFirst(row + i, columns_ - whole);
-    };
-    if (whole < columns_) {
-      TransformRows<Plane>(rows, whole, columns_, load_rest, step, place);
-    }
+    const T* rows[kWinogradBlock];
+    this->FindRows(class_, at.batch, at.j, first_column_, rows);
+    const WinogradPlace<A> place{right_ + tile * blocks_.panel_columns,
+                                 steps_.right_panel - blocks_.panel_columns,
+                                 blocks_.vectors == 2};
+    TransformStored<SourceTransform>(phase_, rows,
+                                     static_cast<int>(phase_.components),
+                                     columns_, place, steps_.right);
   }
 
   // To left_, the rows of a tile side by side.
-  template <typename Plane>
   void TransformOutputGrad(const Tile& at, int64_t tile) {
-    const A* rows[kWinogradResults];
+    const T* rows[kWinogradResults];
     int64_t offsets[kWinogradResults];
-    FindResults(at.batch, at.j, offsets);
-    for (int o = 0; o < phase_.axis[0]->outputs * Plane::kOutputs; ++o) {
+    this->FindResults(at.batch, at.j, offsets);
+    const int results = phase_.axis[0]->outputs * phase_.axis[1]->outputs *
+                        phase_.axis[2]->outputs;
+    for (int o = 0; o < results; ++o) {
       rows[o] =
           (offsets[o] < 0 ? zeros_ : output_grad_ + offsets[o]) + first_row_;
     }
-    A* to = left_ + tile * steps_.left_tile;
-    const int64_t whole = rows_ / kLanes<A> * kLanes<A>;
-    for (int64_t row = 0; row < whole; row += kLanes<A>) {
-      TransformResults<Plane>([&](int o) { return Load(rows[o] + row); },
-                              to + row);
-    }
-    if (whole < rows_) {
-      TransformResults<Plane>(
-          [&](int o) { return LoadFirst(rows[o] + whole, rows_ - whole); },
-          to + whole);
-    }
-  }
-
-  template <typename Plane, typename LoadResult>
-  void TransformResults(const LoadResult& load, A* to) const {
-    if (phase_.axis[0]->components() == 1) {
-      Vec<A> block[Plane::kComponents];
-#pragma GCC unroll 16
-      for (int o = 0; o < Plane::kOutputs; ++o) {
-        block[Plane::Output(o)] = load(o);
-      }
-      Plane::ResultGrad(block);
-#pragma GCC unroll 16
-      for (int c = 0; c < Plane::kComponents; ++c) {
-        Store(to + c * steps_.left, block[c]);
-      }
-      return;
-    }
-    WithForm(*phase_.axis[0], [&](auto f0) {
-      Vec<A> slices[4][Plane::kComponents];
-      for (int i0 = 0; i0 < f0.kOutputs; ++i0) {
-        Vec<A> block[Plane::kComponents];
-#pragma GCC unroll 16
-        for (int o = 0; o < Plane::kOutputs; ++o) {
-          block[Plane::Output(o)] = load(i0 * Plane::kOutputs + o);
-        }
-        Plane::ResultGrad(block);
-#pragma GCC unroll 16
-        for (int c = 0; c < Plane::kComponents; ++c) slices[i0][c] = block[c];
-      }
-      for (int c = 0; c < Plane::kComponents; ++c) {
-        f0.ResultGrad(&slices[0][c], Plane::kComponents);
-        for (int i0 = 0; i0 < f0.kComponents; ++i0) {
-          Store(to + (i0 * Plane::kComponents + c) * steps_.left,
-                slices[i0][c]);
-        }
-      }
-    });
+    TransformStored<ResultGradTransform>(
+        phase_, rows, results, rows_,
+        WinogradPlace<A>{left_ + tile * steps_.left_tile}, steps_.left);
   }
 
   void MultiplyComponent(int64_t component, int64_t tiles, bool accumulate) {
@@ -260,28 +203,28 @@ class WinogradGrad : WinogradTiles {
   }
 
   // Transforms the sums back to taps, and stores those that the class has.
-  template <typename Plane>
   void StoreSums() {
     A* taps[kWinogradResults];
     FindTaps(taps);
+    const int count =
+        phase_.axis[0]->taps * phase_.axis[1]->taps * phase_.axis[2]->taps;
     Vec<A> check{};
     for (int64_t row = 0; row < rows_; ++row) {
-      for (int64_t c = 0; c < columns_; c += kLanes<A>) {
-        const int64_t count = std::min<int64_t>(kLanes<A>, columns_ - c);
-        const int64_t offset = row * in_ + c;
-        TransformSums<Plane>(
-            sums_ + row * steps_.sums_row + c, [&](int tap, Vec<A> sum) {
-              if (taps[tap] == nullptr) return;
-              if (count == kLanes<A>) {
-                check += sum - sum;
-                Store(taps[tap] + offset, sum);
-                return;
-              }
-              for (int64_t i = 0; i < count; ++i) {
-                if (!(sum[i] - sum[i] == A(0))) check[0] = A(1);
-              }
-              std::memcpy(taps[tap] + offset, &sum, count * sizeof(A));
-            });
+      for (int64_t c = 0; c < columns_; c += blocks_.panel_columns) {
+        const int64_t columns = std::min(blocks_.panel_columns, columns_ - c);
+        A sums[kWinogradResults][2 * kLanes<A>];
+        const int vectors = columns <= kLanes<A> ? 1 : blocks_.vectors;
+        TransformComponents<FilterGradTransform>(
+            phase_, sums_ + row * steps_.sums_row + c, steps_.sums, vectors,
+            sums[0], 2 * kLanes<A>);
+        for (int t = 0; t < count; ++t) {
+          if (taps[t] == nullptr) continue;
+          for (int v = 0; v < vectors; ++v) {
+            const Vec<A> sum = Load(sums[t] + v * kLanes<A>);
+            check += sum - sum;
+          }
+          std::memcpy(taps[t] + row * in_ + c, sums[t], columns * sizeof(A));
+        }
       }
     }
     for (int i = 0; i < kLanes<A>; ++i) {
@@ -316,43 +259,7 @@ class WinogradGrad : WinogradTiles {
     }
   }
 
-  template <typename Plane, typename Emit>
-  void TransformSums(const A* sums, const Emit& emit) const {
-    constexpr int kPlaneTaps = Plane::kOuterTaps * Plane::kInnerTaps;
-    const auto element = [](int tap) {
-      return tap / Plane::kInnerTaps * Plane::kInner + tap % Plane::kInnerTaps;
-    };
-    if (phase_.axis[0]->components() == 1) {
-      Vec<A> block[Plane::kComponents];
-#pragma GCC unroll 16
-      for (int c = 0; c < Plane::kComponents; ++c) {
-        block[c] = Load(sums + c * steps_.sums);
-      }
-      Plane::FilterGrad(block);
-      for (int t = 0; t < kPlaneTaps; ++t) emit(t, block[element(t)]);
-      return;
-    }
-    WithForm(*phase_.axis[0], [&](auto f0) {
-      Vec<A> slices[4][kPlaneTaps];
-      for (int i0 = 0; i0 < f0.kComponents; ++i0) {
-        Vec<A> block[Plane::kComponents];
-#pragma GCC unroll 16
-        for (int c = 0; c < Plane::kComponents; ++c) {
-          block[c] = Load(sums + (i0 * Plane::kComponents + c) * steps_.sums);
-        }
-        Plane::FilterGrad(block);
-        for (int t = 0; t < kPlaneTaps; ++t) slices[i0][t] = block[element(t)];
-      }
-      for (int t = 0; t < kPlaneTaps; ++t) {
-        f0.FilterGrad(&slices[0][t], kPlaneTaps);
-        for (int i0 = 0; i0 < f0.kTaps; ++i0) {
-          emit(i0 * kPlaneTaps + t, slices[i0][t]);
-        }
-      }
-    });
-  }
-
-  const A* output_grad_;
+  const T* output_grad_;
   const WinogradGradBlocks& grad_;
   const WinogradGradSteps steps_;
   const int64_t out_, in_;
@@ -376,21 +283,25 @@ class WinogradGrad : WinogradTiles {
 
 // Returns false where a sum is not finite: the caller then computes the result
 // again, exactly.
-inline bool RunWinogradGrad(const FilterGradCall<float>& call, char* shared,
-                            char* scratch, const ParallelFor& parallel_for) {
+template <typename T>
+bool RunWinogradGrad(const FilterGradCall<T>& call, char* shared, char* scratch,
+                     const ParallelFor& parallel_for) {
+  using A = Compute<T>;
   const int64_t splits = call.plan.winograd_grad.splits;
   const int64_t elements = NumElements(call.plan.geometry.FilterDims());
-  float* partial = splits == 1 ? call.result : reinterpret_cast<float*>(shared);
+  const bool direct = kNative<T> && splits == 1;
+  A* partial =
+      direct ? reinterpret_cast<A*>(call.result) : reinterpret_cast<A*>(shared);
   std::atomic<bool> not_finite{false};
-  const WinogradGrad kernel(call, partial, scratch, &not_finite);
+  const WinogradGrad<T> kernel(call, partial, scratch, &not_finite);
   parallel_for(call.plan.units, 1, [&](int64_t begin, int64_t end, int worker) {
-    WinogradGrad own = kernel;
+    WinogradGrad<T> own = kernel;
     for (int64_t unit = begin; unit < end; ++unit) own.RunUnit(unit, worker);
   });
   if (not_finite.load()) return false;
-  if (splits == 1) return true;
+  if (direct) return true;
   parallel_for(elements, 1 << 14, [&](int64_t begin, int64_t end, int) {
-    AddSplits<float>(partial, splits, elements, begin, end, call.result);
+    AddSplits<T>(partial, splits, elements, begin, end, call.result);
   });
   return true;
 }

@@ -1,17 +1,14 @@
 // The tiles of a phase in the transformed domain: where their source and their
-// results lie, and the transform of the source.
+// results lie.
 #ifndef CONV_TRANSPOSE_ND_KERNELS_CPU_WINOGRAD_TILES_INL_H_
 #define CONV_TRANSPOSE_ND_KERNELS_CPU_WINOGRAD_TILES_INL_H_
 
-// Up to 4 components along each of 3 axes, and 3 results.
-inline constexpr int kWinogradBlock = 64;
-inline constexpr int kWinogradResults = 27;
-
+template <typename T>
 class WinogradTiles {
  protected:
-  using A = float;
+  using A = Compute<T>;
 
-  WinogradTiles(const Plan& plan, const A* tensor)
+  WinogradTiles(const Plan& plan, const T* tensor)
       : plan_(plan),
         gather_(plan.gather),
         blocks_(plan.winograd),
@@ -88,63 +85,16 @@ class WinogradTiles {
 
   // Where the source of each component begins for this class; zeros outside.
   void FindRows(int64_t index, int64_t batch, const int64_t* j, int64_t depth,
-                const A** rows) const {
+                const T** rows) const {
     int64_t offsets[kWinogradBlock];
     const int counts[3] = {phase_.axis[0]->components(),
                            phase_.axis[1]->components(),
                            phase_.axis[2]->components()};
     FindSources(index, j, counts, offsets);
-    const A* source = tensor_ + batch * gather_.source.batch + depth;
+    const T* source = tensor_ + batch * gather_.source.batch + depth;
     for (int64_t c = 0; c < phase_.components; ++c) {
       rows[c] = offsets[c] < 0 ? zeros_ : source + offsets[c];
     }
-  }
-
-  // Transforms elements [begin, end) of the rows of a tile's components. That
-  // of component c and element d goes to place(d) + c * component_step.
-  template <typename Plane, typename LoadRow, typename Place>
-  void TransformRows(const A* const* rows, int64_t begin, int64_t end,
-                     const LoadRow& load, int64_t component_step,
-                     const Place& place) const {
-    const int outer = phase_.axis[0]->components();
-    if (outer == 1) {
-      for (int64_t d = begin; d < end; d += kLanes<A>) {
-        A* to = place(d);
-        Vec<A> block[Plane::kComponents];
-#pragma GCC unroll 16
-        for (int c = 0; c < Plane::kComponents; ++c)
-          block[c] = load(rows[c], d);
-        Plane::Source(block);
-#pragma GCC unroll 16
-        for (int c = 0; c < Plane::kComponents; ++c) {
-          Store(to + c * component_step, block[c]);
-        }
-      }
-      return;
-    }
-    WithForm(*phase_.axis[0], [&](auto f0) {
-      for (int64_t d = begin; d < end; d += kLanes<A>) {
-        A* to = place(d);
-        Vec<A> slices[4][Plane::kComponents];
-        for (int i0 = 0; i0 < f0.kComponents; ++i0) {
-          Vec<A> block[Plane::kComponents];
-#pragma GCC unroll 16
-          for (int c = 0; c < Plane::kComponents; ++c) {
-            block[c] = load(rows[i0 * Plane::kComponents + c], d);
-          }
-          Plane::Source(block);
-#pragma GCC unroll 16
-          for (int c = 0; c < Plane::kComponents; ++c) slices[i0][c] = block[c];
-        }
-        for (int c = 0; c < Plane::kComponents; ++c) {
-          f0.Source(&slices[0][c], Plane::kComponents);
-          for (int i0 = 0; i0 < f0.kComponents; ++i0) {
-            Store(to + (i0 * Plane::kComponents + c) * component_step,
-                  slices[i0][c]);
-          }
-        }
-      }
-    });
   }
 
   // Offset of each result of a tile, -1 where it is beyond the phase's end.
@@ -178,11 +128,11 @@ class WinogradTiles {
   const Gather& gather_;
   const WinogradBlocks& blocks_;
   const int rank_;
-  const A* tensor_;  // the source
+  const T* tensor_;  // the source
 
   WinogradPhase phase_;
   std::array<const Phase*, 3> axis_phase_{};
-  A* zeros_ = nullptr;  // for what lies outside
+  T* zeros_ = nullptr;  // for what lies outside
 };
 
 #endif  // CONV_TRANSPOSE_ND_KERNELS_CPU_WINOGRAD_TILES_INL_H_

@@ -248,12 +248,14 @@ TEST_F(PairsTest, ThePlanKnows) {
       testing::GeometryOf(Operation::kConvTranspose,
                           Same(SimpleRequest({16, 8, 8, 512}, {4, 4, 256, 512},
                                              {16, 16, 16, 256}, 2)));
-  const auto plan_for = [&](DType dtype, const char* target) {
+  const auto plan_for = [&](DType dtype, const char* target,
+                            KernelFamily wanted = KernelFamily::kNone) {
     return MakePlan(Operation::kConvTranspose, geometry, dtype,
-                    *FindTarget(target));
+                    *FindTarget(target), wanted);
   };
   const Plan pairs = plan_for(DType::kBFloat16, "avx512_bf16");
-  const Plan widened = plan_for(DType::kBFloat16, "avx512");
+  const Plan widened =
+      plan_for(DType::kBFloat16, "avx512", KernelFamily::kChannelLanes);
   EXPECT_EQ(pairs.family, KernelFamily::kChannelLanes);
   EXPECT_EQ(2 * pairs.packed_bytes, widened.packed_bytes);
   EXPECT_NE(pairs.reason.find("in bfloat16 pairs"), std::string::npos);

@@ -35,9 +35,10 @@ Request Layer(int rank, int64_t length, int64_t filter, int64_t stride) {
 }
 
 Plan WinogradPlan(const Request& request, const std::string& target,
-                  Operation operation = Operation::kConvTranspose) {
-  return MakePlan(operation, testing::GeometryOf(operation, request),
-                  DType::kFloat, *FindTarget(target), KernelFamily::kWinograd);
+                  Operation operation = Operation::kConvTranspose,
+                  DType dtype = DType::kFloat) {
+  return MakePlan(operation, testing::GeometryOf(operation, request), dtype,
+                  *FindTarget(target), KernelFamily::kWinograd);
 }
 
 struct Known {
@@ -96,8 +97,26 @@ TEST(WinogradErrorTest, CountsTheClassesOfAllAxes) {
   }
 }
 
-// Operands of one sign and size, and operands that cancel in the sums but not
-// in the transforms.
+// Pattern 0: as they come. 1: operands of one sign and size. 2: operands that
+// cancel in the sums but not in the transforms.
+void ExpectBoundHolds(const Plan& plan, int pattern, Random* random) {
+  Values values = testing::RandomValues(random, plan.dtype, plan.geometry);
+  for (auto* source : {&values.input, &values.output_grad}) {
+    int64_t at = 0;
+    for (double& value : *source) {
+      const int64_t position = at++ / 32;
+      if (pattern > 0) value = 1 - 0x1p-12 * value;
+      if (pattern > 1 && position % 2 == 1) value = -value;
+      if (plan.dtype == DType::kFloat) value = static_cast<float>(value);
+    }
+  }
+  SCOPED_TRACE(plan.ToString());
+  const std::vector<double> expected =
+      testing::Expected(plan.operation, plan.dtype, plan.geometry, values);
+  testing::ExpectClose(testing::RunKernel(plan, values), expected,
+                       testing::Tolerance(plan, values, expected));
+}
+
 TEST(WinogradErrorTest, BoundHoldsWhereOperandsCancel) {
   Random random(1);
   for (const Request& request :
@@ -109,25 +128,12 @@ TEST(WinogradErrorTest, BoundHoldsWhereOperandsCancel) {
          {Operation::kConvTranspose, Operation::kInputGrad,
           Operation::kFilterGrad}) {
       for (const std::string& target : SupportedTargets()) {
-        const Plan plan = WinogradPlan(request, target, operation);
-        ASSERT_EQ(plan.family, KernelFamily::kWinograd) << plan.ToString();
-        for (int pattern = 0; pattern < 3; ++pattern) {
-          Values values =
-              testing::RandomValues(&random, DType::kFloat, plan.geometry);
-          for (auto* source : {&values.input, &values.output_grad}) {
-            int64_t at = 0;
-            for (double& value : *source) {
-              const int64_t position = at++ / 32;
-              if (pattern > 0) value = 1 - 0x1p-12 * value;
-              if (pattern > 1 && position % 2 == 1) value = -value;
-              value = static_cast<float>(value);
-            }
+        for (DType dtype : {DType::kFloat, DType::kDouble}) {
+          const Plan plan = WinogradPlan(request, target, operation, dtype);
+          ASSERT_EQ(plan.family, KernelFamily::kWinograd) << plan.ToString();
+          for (int pattern = 0; pattern < 3; ++pattern) {
+            ExpectBoundHolds(plan, pattern, &random);
           }
-          SCOPED_TRACE(plan.ToString());
-          const std::vector<double> expected = testing::Expected(
-              plan.operation, plan.dtype, plan.geometry, values);
-          testing::ExpectClose(testing::RunKernel(plan, values), expected,
-                               testing::Tolerance(plan, values, expected));
         }
       }
     }

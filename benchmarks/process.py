@@ -16,6 +16,7 @@ from benchmarks.peers import PEERS, ROOT
 
 # A cold start imports a large library, on a machine that starts a dozen of them at once.
 START_SECONDS = 120.0
+DIED = "the process died"
 
 
 class Peer:
@@ -60,7 +61,7 @@ class Peer:
         if line:
             return json.loads(line)
         self.close()
-        why = "the process died" if line is not None else f"no answer within {seconds:.0f} s"
+        why = DIED if line is not None else f"no answer within {seconds:.0f} s"
         return {"unsupported": why} if line is not None else {"too_slow": why}
 
     def _line(self, deadline: float) -> bytes | None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from benchmarks.peers import OURS, TENSORFLOW
+from benchmarks.process import DIED
 from benchmarks.workload import load_suite
 
 Json = dict[str, Any]
@@ -177,8 +178,15 @@ def workspace_above(case: Json) -> int | None:
 
 
 def failures(cases: list[Json]) -> list[str]:
-    """Results that are wrong, and cases in which this project's own rows gave none."""
+    """Results that are wrong, rows of this project without one, and peers that never ran.
+
+    Without a peer that is broken, rather than absent, ratios look better than they are.
+    """
     found = []
+    for peer in dict.fromkeys(name for case in cases for name in case["peers"]):
+        rows = [case["peers"][peer] for case in cases if peer in case["peers"]]
+        if all(row.get("unsupported") == DIED for row in rows):
+            found.append(f"{peer}: {DIED} in every case")
     for case in cases:
         name = " ".join(str(case[key]) for key in ("workload", "operation", "dtype", "threads"))
         for peer, row in case["peers"].items():

@@ -60,14 +60,17 @@ PEERS = {
     "tensorflow_constant": PeerInfo("tensorflow", "tensorflow", _TENSORFLOW, constant=True),
     "tensorflow_xla_constant": PeerInfo("tensorflow_xla", "tensorflow", _TENSORFLOW, constant=True),
     "pytorch": PeerInfo(
-        "pytorch", "torch", "channels_last tensors, filter [in, out, k...]", requirements=("torch",)
+        "pytorch",
+        "torch",
+        "channels_last tensors, filter [in, out, k...]",
+        requirements=("torch", *_ARRAYS),
     ),
     "pytorch_channels_first": PeerInfo(
         "pytorch",
         "torch",
         "contiguous (channels first) tensors, filter [in, out, k...]",
         environment={"BENCHMARK_CHANNELS_FIRST": "1"},
-        requirements=("torch",),
+        requirements=("torch", *_ARRAYS),
     ),
     "onnxruntime": PeerInfo(
         "onnxruntime",

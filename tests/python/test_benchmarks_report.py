@@ -5,7 +5,7 @@ from __future__ import annotations
 import xml.etree.ElementTree
 
 import pytest
-from benchmarks import pictures, report, results, summary
+from benchmarks import pictures, process, report, results, summary
 
 WIDE, OTHER = "dcgan64_l3", "fsrcnn"
 
@@ -130,6 +130,12 @@ def test_our_own_row_without_a_result_is_a_failure():
     assert any("boom" in text for text in report.failures(figures(failing)))
     gradient = case(operation="filter_grad", op=row(1.0), op_constant={"unsupported": "none"})
     assert not report.failures(figures(gradient))
+
+
+def test_a_peer_that_died_in_every_case_is_a_failure():
+    dead = typical(pytorch={"unsupported": process.DIED})
+    assert report.failures(figures(dead, dead)) == ["pytorch: the process died in every case"]
+    assert not report.failures(figures(dead, typical(pytorch=row(2.0))))
 
 
 def test_pictures_are_drawings_that_repeat_bit_by_bit():

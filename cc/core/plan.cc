@@ -193,9 +193,12 @@ void ChooseFilterGradFamily(KernelFamily wanted, Plan* plan) {
     return;
   }
   transformed.reason = reason.str();
-  // Again without zeros, where that run has them: its own plan without.
-  if (direct.exact != nullptr) direct = Plan(*direct.exact);
-  AddExact(std::move(direct), &transformed);
+  Plan exact = *plan;
+  exact.phases = 1;
+  exact.family = KernelFamily::kPositions;
+  PlanPositions(&exact, true);
+  exact.reason = "filter gradient, again in sums of the definition";
+  AddExact(std::move(exact), &transformed);
   *plan = std::move(transformed);
 }
 

@@ -91,8 +91,9 @@ void PlanPositions(Plan* plan, bool exact) {
   // Sixteen units: positions are split where that leaves each enough of them
   // and the partial sums stay small, so that a unit has many tiles and walks
   // the operands seldom.
+  const int64_t partial_bytes = exact ? kFewPartialBytes : int64_t{4} << 20;
   const int64_t kept =
-      (int64_t{4} << 20) / std::max<int64_t>(1, filter_elements * element);
+      partial_bytes / std::max<int64_t>(1, filter_elements * element);
   blocks.splits =
       std::clamp<int64_t>(std::min(positions / (block / 2), kept), 1, 16);
   // Chunks of equal size, a little larger rather than one more.

@@ -126,7 +126,7 @@ double GradCycles(int64_t rows, int64_t columns, int64_t chunk) {
 // cache.
 void SetGradBlocks(const Plan& plan, const WinogradBlocks& winograd,
                    WinogradGradBlocks* blocks) {
-  const int64_t kElements = 15 * kScratchBytes / AccumulatorBytes(plan.dtype);
+  const int64_t kElements = 13 * kScratchBytes / AccumulatorBytes(plan.dtype);
   constexpr int64_t kMostChunk = 160;
   const int64_t out = plan.geometry.out_channels;
   const int64_t in = plan.geometry.in_channels;
@@ -256,7 +256,7 @@ bool PlanWinogradGrad(Plan* plan) {
   const int64_t units =
       plan->phases * blocks.classes * blocks.row_blocks * blocks.column_blocks;
   const int64_t filter_elements = NumElements(geometry.FilterDims());
-  const int64_t kept = (int64_t{4} << 20) / (filter_elements * element);
+  const int64_t kept = kFewPartialBytes / (filter_elements * element);
   const int64_t chunks = winograd.max_tiles / (2 * blocks.chunk);
   blocks.splits =
       std::clamp<int64_t>(std::min({CeilDiv(16, units), kept, chunks}), 1, 16);

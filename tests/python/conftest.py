@@ -10,7 +10,6 @@ import sys
 import pytest
 
 import conv_transpose_nd
-from conv_transpose_nd import _explain
 
 PACKAGE = pathlib.Path(conv_transpose_nd.__file__).resolve().parent
 
@@ -46,6 +45,8 @@ def run_python():
 @pytest.fixture(scope="session")
 def machine_measured_once():
     """`explain` measures the machine's limits, for seconds, at its first call only."""
+    from conv_transpose_nd import _explain  # needs TensorFlow, which not every test does
+
     measured = functools.lru_cache(_explain.measure_machine)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_explain, "measure_machine", measured)

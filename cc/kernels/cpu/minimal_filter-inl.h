@@ -152,59 +152,13 @@ inline void WithForm(const WinogradAxis& axis, const Visit& visit) {
   }
 }
 
-// The forms of two axes as one transform on a block of rows of kInner, in
-// place: registers, where they suffice.
+// The forms of two axes: elements of both lie in a block of rows of kInner.
 template <typename F1, typename F2>
 struct PlaneFilter {
+  using Outer = F1;
+  using Inner = F2;
   static constexpr int kInner = F2::kComponents;
   static constexpr int kComponents = F1::kComponents * kInner;
-  static constexpr int kOutputs = F1::kOutputs * F2::kOutputs;
-  static constexpr int kOuterTaps = F1::kTaps;
-  static constexpr int kInnerTaps = F2::kTaps;
-
-  // Element of the block that holds output o.
-  static constexpr int Output(int o) {
-    return o / F2::kOutputs * kInner + o % F2::kOutputs;
-  }
-  template <typename V>
-  static void Source(V* block) {
-#pragma GCC unroll 4
-    for (int j = 0; j < kInner; ++j) F1::Source(block + j, kInner);
-#pragma GCC unroll 4
-    for (int i = 0; i < F1::kComponents; ++i) F2::Source(block + i * kInner, 1);
-  }
-  template <typename V>
-  static void Filter(V* block) {
-#pragma GCC unroll 4
-    for (int j = 0; j < F2::kTaps; ++j) F1::Filter(block + j, kInner);
-#pragma GCC unroll 4
-    for (int i = 0; i < F1::kComponents; ++i) F2::Filter(block + i * kInner, 1);
-  }
-  template <typename V>
-  static void Result(V* block) {
-#pragma GCC unroll 4
-    for (int j = 0; j < kInner; ++j) F1::Result(block + j, kInner);
-#pragma GCC unroll 4
-    for (int i = 0; i < F1::kOutputs; ++i) F2::Result(block + i * kInner, 1);
-  }
-  template <typename V>
-  static void ResultGrad(V* block) {
-#pragma GCC unroll 4
-    for (int i = 0; i < F1::kOutputs; ++i) {
-      F2::ResultGrad(block + i * kInner, 1);
-    }
-#pragma GCC unroll 4
-    for (int j = 0; j < kInner; ++j) F1::ResultGrad(block + j, kInner);
-  }
-  template <typename V>
-  static void FilterGrad(V* block) {
-#pragma GCC unroll 4
-    for (int i = 0; i < F1::kComponents; ++i) {
-      F2::FilterGrad(block + i * kInner, 1);
-    }
-#pragma GCC unroll 4
-    for (int j = 0; j < F2::kTaps; ++j) F1::FilterGrad(block + j, kInner);
-  }
 };
 
 #endif  // CONV_TRANSPOSE_ND_KERNELS_CPU_MINIMAL_FILTER_INL_H_

@@ -220,6 +220,7 @@ class Winograd : WinogradTiles<T> {
   // through memory would take as long as the transform.
   template <typename Plane>
   void StorePlane(int64_t tile, const int64_t* offsets, Vec<A>* check) {
+    using InPlane = PlaneTransform<ResultTransform, Plane>;
     const int64_t step = blocks_.tile_block * panel_columns_;
     for (int64_t panel = first_panel_; panel < last_panel_; ++panel) {
       const int64_t column = panel * panel_columns_;
@@ -232,11 +233,11 @@ class Winograd : WinogradTiles<T> {
         for (int c = 0; c < Plane::kComponents; ++c) {
           block[c] = Load(products + c * step);
         }
-        Plane::Result(block);
+        InPlane::Apply(block);
 #pragma GCC unroll 16
-        for (int o = 0; o < Plane::kOutputs; ++o) {
+        for (int o = 0; o < InPlane::kMakes; ++o) {
           if (offsets[o] < 0) continue;
-          const Vec<A> sum = block[Plane::Output(o)];
+          const Vec<A> sum = block[InPlane::To(o)];
           *check += sum - sum;
           T* to = call_.result + offsets[o];
           if (columns >= v + kLanes<A>) {

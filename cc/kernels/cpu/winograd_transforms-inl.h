@@ -8,140 +8,86 @@
 inline constexpr int kWinogradBlock = 64;
 inline constexpr int kWinogradResults = 27;
 
-// What a transform takes and makes: along the outer axis, in the plane of the
-// inner two, and where elements of the plane lie in the block.
+// What each transform takes and makes along one axis.
 struct SourceTransform {
   template <typename F>
   static constexpr int kTakes = F::kComponents;
   template <typename F>
   static constexpr int kMakes = F::kComponents;
-  template <typename Plane>
-  static constexpr int kPlaneTakes = Plane::kComponents;
-  template <typename Plane>
-  static constexpr int kPlaneMakes = Plane::kComponents;
-  template <typename Plane>
-  static constexpr int From(int i) {
-    return i;
-  }
-  template <typename Plane>
-  static constexpr int To(int i) {
-    return i;
-  }
   template <typename F, typename V>
   static void Apply(V* v, int step) {
     F::Source(v, step);
   }
-  template <typename Plane, typename V>
-  static void ApplyPlane(V* block) {
-    Plane::Source(block);
-  }
 };
-
 struct FilterTransform {
   template <typename F>
   static constexpr int kTakes = F::kTaps;
   template <typename F>
   static constexpr int kMakes = F::kComponents;
-  template <typename Plane>
-  static constexpr int kPlaneTakes = Plane::kOuterTaps * Plane::kInnerTaps;
-  template <typename Plane>
-  static constexpr int kPlaneMakes = Plane::kComponents;
-  template <typename Plane>
-  static constexpr int From(int i) {
-    return i / Plane::kInnerTaps * Plane::kInner + i % Plane::kInnerTaps;
-  }
-  template <typename Plane>
-  static constexpr int To(int i) {
-    return i;
-  }
   template <typename F, typename V>
   static void Apply(V* v, int step) {
     F::Filter(v, step);
   }
-  template <typename Plane, typename V>
-  static void ApplyPlane(V* block) {
-    Plane::Filter(block);
-  }
 };
-
 struct ResultTransform {
   template <typename F>
   static constexpr int kTakes = F::kComponents;
   template <typename F>
   static constexpr int kMakes = F::kOutputs;
-  template <typename Plane>
-  static constexpr int kPlaneTakes = Plane::kComponents;
-  template <typename Plane>
-  static constexpr int kPlaneMakes = Plane::kOutputs;
-  template <typename Plane>
-  static constexpr int From(int i) {
-    return i;
-  }
-  template <typename Plane>
-  static constexpr int To(int i) {
-    return Plane::Output(i);
-  }
   template <typename F, typename V>
   static void Apply(V* v, int step) {
     F::Result(v, step);
   }
-  template <typename Plane, typename V>
-  static void ApplyPlane(V* block) {
-    Plane::Result(block);
-  }
 };
-
 struct ResultGradTransform {
   template <typename F>
   static constexpr int kTakes = F::kOutputs;
   template <typename F>
   static constexpr int kMakes = F::kComponents;
-  template <typename Plane>
-  static constexpr int kPlaneTakes = Plane::kOutputs;
-  template <typename Plane>
-  static constexpr int kPlaneMakes = Plane::kComponents;
-  template <typename Plane>
-  static constexpr int From(int i) {
-    return Plane::Output(i);
-  }
-  template <typename Plane>
-  static constexpr int To(int i) {
-    return i;
-  }
   template <typename F, typename V>
   static void Apply(V* v, int step) {
     F::ResultGrad(v, step);
   }
-  template <typename Plane, typename V>
-  static void ApplyPlane(V* block) {
-    Plane::ResultGrad(block);
-  }
 };
-
 struct FilterGradTransform {
   template <typename F>
   static constexpr int kTakes = F::kComponents;
   template <typename F>
   static constexpr int kMakes = F::kTaps;
-  template <typename Plane>
-  static constexpr int kPlaneTakes = Plane::kComponents;
-  template <typename Plane>
-  static constexpr int kPlaneMakes = Plane::kOuterTaps * Plane::kInnerTaps;
-  template <typename Plane>
-  static constexpr int From(int i) {
-    return i;
-  }
-  template <typename Plane>
-  static constexpr int To(int i) {
-    return i / Plane::kInnerTaps * Plane::kInner + i % Plane::kInnerTaps;
-  }
   template <typename F, typename V>
   static void Apply(V* v, int step) {
     F::FilterGrad(v, step);
   }
-  template <typename Plane, typename V>
-  static void ApplyPlane(V* block) {
-    Plane::FilterGrad(block);
+};
+
+// The same in the plane of two axes.
+template <typename Transform, typename Plane>
+struct PlaneTransform {
+  using F1 = typename Plane::Outer;
+  using F2 = typename Plane::Inner;
+  static constexpr int kInnerTakes = Transform::template kTakes<F2>;
+  static constexpr int kInnerMakes = Transform::template kMakes<F2>;
+  static constexpr int kOuterMakes = Transform::template kMakes<F1>;
+  static constexpr int kTakes = Transform::template kTakes<F1> * kInnerTakes;
+  static constexpr int kMakes = kOuterMakes * kInnerMakes;
+
+  // Where in the block an element lies that it takes or makes.
+  static constexpr int From(int i) {
+    return i / kInnerTakes * Plane::kInner + i % kInnerTakes;
+  }
+  static constexpr int To(int i) {
+    return i / kInnerMakes * Plane::kInner + i % kInnerMakes;
+  }
+  template <typename V>
+  static void Apply(V* block) {
+#pragma GCC unroll 4
+    for (int j = 0; j < kInnerTakes; ++j) {
+      Transform::template Apply<F1>(block + j, Plane::kInner);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < kOuterMakes; ++i) {
+      Transform::template Apply<F2>(block + i * Plane::kInner, 1);
+    }
   }
 };
 
@@ -178,20 +124,21 @@ template <typename Transform, typename Plane, typename A>
 CT_NOINLINE void TransformPlanes(const WinogradAxis& outer,
                                  const A* const* rows, int64_t count,
                                  const WinogradPlace<A>& place, int64_t step) {
-  constexpr int kTakes = Transform::template kPlaneTakes<Plane>;
-  constexpr int kMakes = Transform::template kPlaneMakes<Plane>;
+  using InPlane = PlaneTransform<Transform, Plane>;
+  constexpr int kTakes = InPlane::kTakes;
+  constexpr int kMakes = InPlane::kMakes;
   if (outer.components() == 1) {
     for (int64_t d = 0; d < count; d += kLanes<A>) {
       Vec<A> block[Plane::kComponents];
 #pragma GCC unroll 16
       for (int i = 0; i < kTakes; ++i) {
-        block[Transform::template From<Plane>(i)] = Load(rows[i] + d);
+        block[InPlane::From(i)] = Load(rows[i] + d);
       }
-      Transform::template ApplyPlane<Plane>(block);
+      InPlane::Apply(block);
       A* to = place.At(d);
 #pragma GCC unroll 16
       for (int i = 0; i < kMakes; ++i, to += step) {
-        Store(to, block[Transform::template To<Plane>(i)]);
+        Store(to, block[InPlane::To(i)]);
       }
     }
     return;
@@ -207,13 +154,12 @@ CT_NOINLINE void TransformPlanes(const WinogradAxis& outer,
       Vec<A> block[Plane::kComponents];
 #pragma GCC unroll 16
       for (int i = 0; i < kTakes; ++i) {
-        block[Transform::template From<Plane>(i)] =
-            Load(rows[slice * kTakes + i] + d);
+        block[InPlane::From(i)] = Load(rows[slice * kTakes + i] + d);
       }
-      Transform::template ApplyPlane<Plane>(block);
+      InPlane::Apply(block);
 #pragma GCC unroll 16
       for (int i = 0; i < kMakes; ++i) {
-        slices[slice * kMakes + i] = block[Transform::template To<Plane>(i)];
+        slices[slice * kMakes + i] = block[InPlane::To(i)];
       }
     }
     TransformOuter<Transform, kMakes>(outer, slices);

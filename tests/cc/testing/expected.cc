@@ -221,16 +221,20 @@ std::vector<double> Tolerance(const Plan& plan, const Values& values,
   const WinogradError error = ErrorOf(plan);
   const bool filter_grad = plan.operation == Operation::kFilterGrad;
   const bool input_grad = plan.operation == Operation::kInputGrad;
+  const double source = Largest(input_grad ? values.output_grad : values.input);
   const double product =
-      Largest(input_grad ? values.output_grad : values.input) *
-      Largest(filter_grad ? values.output_grad : values.filter);
+      source * Largest(filter_grad ? values.output_grad : values.filter);
+  // A halved weight below the smallest normal number is off by the spacing
+  // there, whatever it is multiplied by.
+  const double tiny =
+      AccumulatorTiny(plan.dtype) * (filter_grad ? 1.0 : std::max(1.0, source));
   const double terms =
       error.classes * static_cast<double>(filter_grad ? plan.winograd.max_tiles
                                                       : plan.gather.depth);
   const double more =
       terms * error.growth *
       ((8 + 0.5 * error.roundings) * AccumulatorEpsilon(plan.dtype) * product +
-       AccumulatorTiny(plan.dtype));
+       tiny);
   for (double& bound : tolerance) bound += more;
   return tolerance;
 }

@@ -140,5 +140,28 @@ TEST(WinogradErrorTest, BoundHoldsWhereOperandsCancel) {
   }
 }
 
+// Found by fuzzing in float64: half of an odd denormal weight is no number of
+// the type, and what it lacks is multiplied, too.
+TEST(WinogradErrorTest, BoundHoldsWhereHalvesOfWeightsRound) {
+  Random random(1);
+  for (DType dtype : {DType::kFloat, DType::kDouble}) {
+    const double spacing = dtype == DType::kFloat ? 0x1p-149 : 0x1p-1074;
+    for (const std::string& target : SupportedTargets()) {
+      const Plan plan = WinogradPlan(Layer(1, 8, 3, 1), target,
+                                     Operation::kConvTranspose, dtype);
+      Values values = testing::RandomValues(&random, dtype, plan.geometry);
+      for (double& value : values.filter) {
+        value = (2 * std::round(100 * value) + 1) * spacing;
+      }
+      for (double& value : values.input) value = std::round(4096 * value);
+      const std::vector<double> expected =
+          testing::Expected(plan.operation, dtype, plan.geometry, values);
+      SCOPED_TRACE(plan.ToString());
+      testing::ExpectClose(testing::RunKernel(plan, values), expected,
+                           testing::Tolerance(plan, values, expected));
+    }
+  }
+}
+
 }  // namespace
 }  // namespace conv_transpose_nd

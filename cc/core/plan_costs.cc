@@ -244,8 +244,9 @@ double PositionsCost(const Plan& plan) {
                   geometry.out_channels * rows * columns / lanes /
                   kPositionsRate / (plan.positions.pairs ? 2 : 1);
   // Visiting the sums of each tap, chunk by chunk.
-  const double positions = static_cast<double>(
-      NumElements(geometry.InputDims()) / geometry.in_channels);
+  const double positions =
+      static_cast<double>(NumElements(geometry.InputDims())) /
+      static_cast<double>(geometry.in_channels);
   return cycles + static_cast<double>(plan.gather.filter_taps) * rows *
                       columns / lanes *
                       std::max(1.0, positions / kPositionBlock) * 3.0;

@@ -1,4 +1,5 @@
 // Forms, blocks and memory of minimal filtering.
+#include <limits>
 #include <map>
 #include <utility>
 
@@ -127,27 +128,34 @@ double GradCycles(int64_t rows, int64_t columns, int64_t chunk) {
 void SetGradBlocks(const Plan& plan, const WinogradBlocks& winograd,
                    WinogradGradBlocks* blocks) {
   const int64_t kElements = 13 * kScratchBytes / AccumulatorBytes(plan.dtype);
+  constexpr int64_t kLeastChunk = 8;
   constexpr int64_t kMostChunk = 160;
+  // Of rows and of columns: larger ones leave no room for a chunk.
+  constexpr int64_t kMostBlock = 512;
   const int64_t out = plan.geometry.out_channels;
   const int64_t in = plan.geometry.in_channels;
   const int64_t width = winograd.panel_columns;
-  double least = 0;
-  for (int64_t o = CeilDiv(out, winograd.rows); o > 0; --o) {
+  // The smallest, if none fits.
+  blocks->row_block = winograd.rows;
+  blocks->column_block = width;
+  blocks->chunk = std::min(kLeastChunk, winograd.max_tiles);
+  double least = std::numeric_limits<double>::infinity();
+  for (int64_t o = CeilDiv(std::min(out, kMostBlock), winograd.rows); o > 0;
+       --o) {
     const int64_t rows = o * winograd.rows;
-    for (int64_t i = CeilDiv(in, width); i > 0; --i) {
+    for (int64_t i = CeilDiv(std::min(in, kMostBlock), width); i > 0; --i) {
       const int64_t columns = i * width;
       const int64_t room = kElements / winograd.max_components - rows * columns;
-      int64_t chunk = std::min(room / (rows + columns), kMostChunk);
-      if (chunk < 8 && (o > 1 || i > 1)) continue;
-      chunk = std::clamp<int64_t>(chunk, 8, winograd.max_tiles);
+      const int64_t chunk = std::min(room / (rows + columns), kMostChunk);
+      if (chunk < kLeastChunk) continue;
       const double cycles = static_cast<double>(CeilDiv(out, rows)) *
-                            CeilDiv(in, columns) *
+                            static_cast<double>(CeilDiv(in, columns)) *
                             GradCycles(rows, columns, chunk);
-      if (blocks->chunk > 0 && cycles >= least) continue;
+      if (cycles >= least) continue;
       least = cycles;
       blocks->row_block = rows;
       blocks->column_block = columns;
-      blocks->chunk = chunk;
+      blocks->chunk = std::min(chunk, winograd.max_tiles);
     }
   }
   blocks->row_blocks = CeilDiv(out, blocks->row_block);

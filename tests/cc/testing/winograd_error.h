@@ -22,10 +22,10 @@ namespace testing {
 // with r = a + b + g (Barabasz et al., arXiv:1803.10986, theorem 1, for one
 // class). With |g| <= max |w| and |d| <= max |x| each of the n pairs adds at
 // most growth max |w| max |x| to that sum; a class that lacks taps adds less.
-// Below the smallest normal number a halved tap is off by the spacing there, not
-// by a factor: that much for each pair, times max |d|, comes on top.
-// In N dimensions the matrices are Kronecker products: growths multiply, r adds
-// up, and the classes are those of all axes.
+// Below the smallest normal number a halved tap is off by the spacing there,
+// not by a factor: that much for each pair, times max |d|, comes on top. In N
+// dimensions the matrices are Kronecker products: growths multiply, r adds up,
+// and the classes are those of all axes.
 //
 //   |error of y| <= (n + r) u n growth max |w| max |x|
 //

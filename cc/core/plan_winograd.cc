@@ -284,8 +284,7 @@ bool PlanWinogradGrad(Plan* plan) {
                   (steps.left + steps.right + steps.sums) * element,
               64) +
       RoundUp(blocks.chunk * 8, 64) +
-      RoundUp(std::max(geometry.in_channels, geometry.out_channels) * element,
-              64) +
+      RoundUp(std::max(blocks.row_block, blocks.column_block) * element, 64) +
       2 * results * blocks.chunk * 8;
   return true;
 }

@@ -72,10 +72,10 @@ class WinogradGrad : WinogradTiles<T> {
                   (steps_.left + steps_.right + steps_.sums) * sizeof(A)));
     zeros_ = reinterpret_cast<T*>(reinterpret_cast<char*>(at_) +
                                   RoundUp64(grad_.chunk * sizeof(int64_t)));
-    ahead_at_ =
-        reinterpret_cast<int64_t*>(reinterpret_cast<char*>(zeros_) +
-                                   RoundUp64(std::max(in_, out_) * sizeof(A)));
-    std::fill_n(zeros_, std::max(in_, out_), T{});
+    const int64_t zeros = std::max(grad_.row_block, grad_.column_block);
+    ahead_at_ = reinterpret_cast<int64_t*>(reinterpret_cast<char*>(zeros_) +
+                                           RoundUp64(zeros * sizeof(A)));
+    std::fill_n(zeros_, zeros, T{});
     for (int64_t t = 0; t < grad_.chunk; ++t) {
       at_[t] = t * blocks_.panel_columns;
     }
@@ -170,7 +170,7 @@ class WinogradGrad : WinogradTiles<T> {
                         phase_.axis[2]->outputs;
     for (int o = 0; o < results; ++o) {
       rows[o] =
-          (offsets[o] < 0 ? zeros_ : output_grad_ + offsets[o]) + first_row_;
+          offsets[o] < 0 ? zeros_ : output_grad_ + offsets[o] + first_row_;
     }
     TransformStored<ResultGradTransform>(
         phase_, rows, results, rows_,

@@ -2,15 +2,15 @@
 // costs under a second to compile and whose entry point is in the framework
 // library. XLA's own buffers and threads; no copy.
 #include <algorithm>
-#include <atomic>
-#include <condition_variable>
 #include <cstdlib>
+#include <functional>
 #include <memory>
-#include <mutex>
 #include <new>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "cc/core/shared_loop.h"
 #include "cc/kernels/cpu/conv_transpose.h"
 #include "cc/xla/call.h"
 #include "cc/xla/entry_point.h"
@@ -21,65 +21,12 @@ namespace {
 
 namespace ffi = xla::ffi;
 
-// One parallel loop. The calling thread works, too, and waits for blocks that
-// were begun, never for a task that was only queued: it may itself hold the
-// pool's last thread.
-class Loop {
- public:
-  Loop(int64_t total, int64_t block, const Work& work)
-      : total_(total), block_(block), work_(work) {}
-
-  // Runs blocks as long as there are any. Returns at once, and does not touch
-  // `work`, where none is left.
-  void Help() {
-    const int worker = next_worker_++;
-    for (;;) {
-      const int64_t begin = next_.fetch_add(block_);
-      if (begin >= total_) return;
-      const int64_t end = std::min(begin + block_, total_);
-      work_(begin, end, worker);
-      std::lock_guard<std::mutex> lock(mutex_);
-      done_ += end - begin;
-      if (done_ == total_) all_done_.notify_all();
-    }
-  }
-
-  void Wait() {
-    std::unique_lock<std::mutex> lock(mutex_);
-    all_done_.wait(lock, [this] { return done_ == total_; });
-  }
-
- private:
-  const int64_t total_;
-  const int64_t block_;
-  const Work& work_;
-  std::atomic<int64_t> next_{0};
-  std::atomic<int> next_worker_{0};
-  std::mutex mutex_;
-  std::condition_variable all_done_;
-  int64_t done_ = 0;
-};
-
+// The caller may itself hold the pool's last thread: it waits for none that has
+// not begun.
 ParallelFor Threads(ffi::ThreadPool& pool) {
-  const int64_t threads = pool.num_threads();
-  ParallelFor parallel_for;
-  // One thread gains nothing from a trip through the queue.
-  parallel_for.max_workers = threads > 1 ? static_cast<int>(threads) + 1 : 1;
-  parallel_for.run = [&pool, threads](int64_t total, int64_t block,
-                                      const Work& work) {
-    const auto loop = std::make_shared<Loop>(total, block, work);
-    const int64_t blocks = (total + block - 1) / block;
-    try {
-      for (int64_t t = 0; t < std::min(threads, blocks - 1); ++t) {
-        pool.Schedule([loop] { loop->Help(); });
-      }
-    } catch (const std::bad_alloc&) {
-      // Those that were scheduled are enough, and so is none.
-    }
-    loop->Help();
-    loop->Wait();
-  };
-  return parallel_for;
+  return ShareLoops(
+      static_cast<int>(pool.num_threads()),
+      [&pool](std::function<void()> help) { pool.Schedule(std::move(help)); });
 }
 
 // The tensors of a call in the order of its operands, with their dimensions.

@@ -13,6 +13,7 @@
 #include "cc/kernels/cpu/conv_transpose.h"
 #include "cc/pybind/arguments.h"
 #include "cc/pybind/descriptions.h"
+#include "cc/pybind/memory.h"
 #include "cc/pybind/operations.h"
 #include "cc/pybind/prepared.h"
 
@@ -212,6 +213,9 @@ void DefineDescriptions(py::module_& m) {
   m.def("force_family", &SetFamily, py::arg("family"),
         "Uses this kernel family wherever it can run, None: the fastest. For "
         "tests.");
+  m.def("release_memory", &ReleaseMemory,
+        "Frees the memory that is kept for the next results, up to 256 MB; "
+        "returns how many bytes that was.");
   m.def("set_target", &SetTarget, py::arg("name"),
         "Uses this instruction set from now on. ValueError where the machine "
         "lacks it.");

@@ -5,15 +5,18 @@
 #include <pybind11/numpy.h>
 
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
 
 #include "cc/core/geometry.h"
 
 namespace conv_transpose_nd {
 
+// Frees a block, or keeps it for the next one that fits: touching fresh pages
+// takes as long as a small call computes.
+void ReleaseBlock(void* block);
+
 struct FreeDeleter {
-  void operator()(void* p) const { std::free(p); }
+  void operator()(void* block) const { ReleaseBlock(block); }
 };
 
 // 64-byte aligned. Throws std::bad_alloc.
@@ -22,6 +25,9 @@ std::unique_ptr<void, FreeDeleter> AllocateWorkspace(int64_t bytes);
 // An array on a boundary of 64 bytes, so that no vector that the kernels store
 // crosses cache lines; NumPy's own arrays are 16 bytes off it.
 pybind11::array AllocateResult(const pybind11::dtype& dtype, const Dims& dims);
+
+// Frees the blocks that are kept; how many bytes these were.
+int64_t ReleaseMemory();
 
 }  // namespace conv_transpose_nd
 

@@ -15,14 +15,23 @@ constexpr double kPixelTilesRate = 1.4;
 constexpr double kWinogradRate = 2.0;
 constexpr double kPositionsRate = 1.6;
 
-// Cycles per weight, of accumulators' size, to pack a filter, or to read one
-// that is packed: in a level-2 cache, a level-3 cache, and memory.
-double PackCycles(const Plan& plan, double weights) {
+// A cost per weight, of accumulators' size, of a filter that lies in a level-2
+// cache, in a level-3 cache, or in memory; part of it lies in memory between
+// the sizes that are left of a level-3 cache when it is shared and when not.
+double ByFilterSize(double weights, double level2, double level3,
+                    double memory) {
+  constexpr double kLevel2 = 1 << 20, kLeastLevel3 = 12 << 20,
+                   kMostLevel3 = 32 << 20;
   const double bytes = 4 * weights;
-  if (plan.filter_is_packed) {
-    return bytes <= (1 << 20) ? 0.0 : (bytes <= (12 << 20) ? 0.1 : 0.6);
-  }
-  return bytes <= (1 << 20) ? 0.4 : (bytes <= (12 << 20) ? 0.8 : 2.3);
+  if (bytes <= kLevel2) return level2;
+  const double share = (bytes - kLeastLevel3) / (kMostLevel3 - kLeastLevel3);
+  return level3 + (memory - level3) * std::clamp(share, 0.0, 1.0);
+}
+
+// Cycles per weight to pack a filter, or to read one that is packed.
+double PackCycles(const Plan& plan, double weights) {
+  return plan.filter_is_packed ? ByFilterSize(weights, 0.0, 0.1, 0.6)
+                               : ByFilterSize(weights, 0.4, 0.8, 2.3);
 }
 
 }  // namespace
@@ -177,22 +186,29 @@ double WinogradCost(const Plan& plan) {
   const WinogradBlocks& blocks = plan.winograd;
   const int64_t lanes = Lanes(plan);
   const double columns = RoundUp(gather.columns, lanes);
-  double filter = 0, products = 0, sources = 0, results = 0;
+  double filter = 0, read_again = 0, products = 0, sources = 0, results = 0;
   for (int64_t p = 0; p < plan.phases; ++p) {
     const WinogradPhase phase(blocks, plan.geometry.rank, p);
     const double components = static_cast<double>(phase.components);
     const double tiles = static_cast<double>(phase.tiles) * plan.geometry.batch;
     const double depth = static_cast<double>(phase.classes) * blocks.depth;
-    filter += components * depth * columns;
+    const double weights = components * depth * columns;
+    filter += weights;
+    // Each block of tiles but the first reads a phase's filter once more.
+    read_again +=
+        weights * ByFilterSize(weights, 0.0, 0.0, 0.6) *
+        static_cast<double>(CeilDiv(blocks.max_tiles, blocks.tile_block) - 1);
     products += components * depth * columns * tiles / lanes;
     sources += components * depth * tiles / lanes;
     results += components * columns * tiles / lanes;
   }
   double cycles = products / kWinogradRate;
-  // The transforms, per vector and component.
+  // The transforms, per vector and component; channels that fill no whole
+  // vector are copied first.
   cycles += (sources + results) * 5.0;
+  if (gather.depth % lanes != 0) cycles += sources * 3.0;
   // Transforming the filter: as packing it, per transformed weight.
-  cycles += filter * 1.3 * PackCycles(plan, filter);
+  cycles += filter * 1.3 * PackCycles(plan, filter) + read_again;
   // Columns that fill no whole tile take the way through a buffer.
   if (gather.columns % (blocks.vectors * lanes) != 0) {
     cycles += PhaseRows(plan) * static_cast<double>(plan.phases) *
@@ -225,9 +241,9 @@ double CopiedRowsCost(const Plan& plan) {
             (pieces * 20.0 +
              static_cast<double>(blocks.slots) * blocks.step / lanes * 1.5);
   const double filter = depth * padded;
-  if (blocks.copy_right) {
-    cycles += filter * chunks * (filter <= (1 << 18) ? 0.1 : 0.3);
-  }
+  cycles += filter * chunks *
+            (!blocks.copy_right ? ByFilterSize(filter, 0.0, 0.1, 0.6)
+                                : (filter <= (1 << 18) ? 0.1 : 0.3));
   // Visiting the sums, per vector.
   cycles += rows * padded / lanes *
             CeilDiv(static_cast<int64_t>(depth), blocks.row_block) * 8.0;

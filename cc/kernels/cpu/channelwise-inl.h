@@ -203,17 +203,17 @@ CT_NOINLINE void SumWithHeldWeights(const GatherCall<T>& call, const T* filter,
                                     int64_t channel) {
   const T* sources[kTaps];
   Vec<T> weights[kTaps][kVectors];
-  int n = 0;
-  for (int64_t line = 0; line < taps.lines; ++line) {
-    for (int64_t t = 0; t < taps.row.count; ++t, ++n) {
-      const Tap& tap = taps.row[t];
-      sources[n] =
-          call.source + (taps.line_source[line] + run.source + channel +
-                         tap.source_offset * taps.source_step);
-      const T* w = filter + taps.line_filter[line] + channel +
-                   tap.filter_index * taps.filter_step;
-      for (int v = 0; v < kVectors; ++v)
-        weights[n][v] = Load(w + v * kLanes<T>);
+  int64_t line = 0, t = 0;
+  for (int n = 0; n < kTaps; ++n) {
+    const Tap& tap = taps.row[t];
+    sources[n] = call.source + (taps.line_source[line] + run.source + channel +
+                                tap.source_offset * taps.source_step);
+    const T* w = filter + taps.line_filter[line] + channel +
+                 tap.filter_index * taps.filter_step;
+    for (int v = 0; v < kVectors; ++v) weights[n][v] = Load(w + v * kLanes<T>);
+    if (++t == taps.row.count) {
+      t = 0;
+      ++line;
     }
   }
   const T* bias = call.bias == nullptr ? nullptr : call.bias + channel;

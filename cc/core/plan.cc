@@ -6,6 +6,7 @@
 #include <sstream>
 #include <utility>
 
+#include "cc/core/fold.h"
 #include "cc/core/plan_blocks.h"
 #include "cc/core/plan_costs.h"
 
@@ -66,10 +67,11 @@ bool DirectOnly() {
   return direct;
 }
 
-// The plan of a family for the call, and its estimated cycles of one core.
+// The plan of a family for the call, and what it is chosen by: its estimated
+// cycles, unless it is wanted.
 struct Candidate {
   Plan plan;
-  double cycles;
+  double rank;
 };
 
 class Candidates {
@@ -83,20 +85,20 @@ class Candidates {
     Plan plan = call_;
     plan.family = family;
     if (!fill(&plan)) return;
-    const double estimate = family == wanted_ ? -1 : cycles(plan);
+    plan.cycles = cycles(plan);
+    const double rank = family == wanted_ ? -1 : plan.cycles;
     reason_ << (all_.empty() ? "estimated cycles: " : ", ")
             << KernelFamilyName(family)
             << (plan.channel_lanes.pairs ? " in bfloat16 pairs " : " ")
-            << std::setprecision(3) << estimate;
-    all_.push_back({std::move(plan), estimate});
+            << std::setprecision(3) << rank;
+    all_.push_back({std::move(plan), rank});
   }
 
   // The first of the cheapest, with all estimates for its reason.
   Plan Best() {
     const auto best = std::min_element(
-        all_.begin(), all_.end(), [](const Candidate& a, const Candidate& b) {
-          return a.cycles < b.cycles;
-        });
+        all_.begin(), all_.end(),
+        [](const Candidate& a, const Candidate& b) { return a.rank < b.rank; });
     best->plan.reason = reason_.str();
     return std::move(best->plan);
   }
@@ -171,6 +173,7 @@ void ChooseFilterGradFamily(KernelFamily wanted, Plan* plan) {
   Plan direct = *plan;
   direct.phases = 1;
   FillPositions(&direct);
+  direct.cycles = PositionsCost(direct);
   Plan transformed = *plan;
   transformed.family = KernelFamily::kWinograd;
   const bool forced = wanted == KernelFamily::kWinograd;
@@ -182,13 +185,13 @@ void ChooseFilterGradFamily(KernelFamily wanted, Plan* plan) {
   }
   // As of a sum over few channels: neighbours' rounding would outweigh its own.
   const bool short_sums = transformed.winograd.max_tiles < kWinogradDepth;
-  const double cycles = PositionsCost(direct);
-  const double less = WinogradGradCost(transformed);
+  transformed.cycles = WinogradGradCost(transformed);
   std::ostringstream reason;
   reason << direct.reason << "; estimated cycles: positions "
-         << std::setprecision(3) << cycles << ", winograd " << less;
+         << std::setprecision(3) << direct.cycles << ", winograd "
+         << transformed.cycles;
   direct.reason = reason.str();
-  if (!forced && (short_sums || less >= cycles)) {
+  if (!forced && (short_sums || transformed.cycles >= direct.cycles)) {
     *plan = std::move(direct);
     return;
   }
@@ -220,6 +223,26 @@ bool SameForms(const WinogradBlocks& a, const WinogradBlocks& b) {
          std::equal(a.axis.begin(), a.axis.end(), b.axis.begin(), same_phases);
 }
 
+// Chooses the family for plan.geometry.
+Plan Choose(Plan plan, KernelFamily wanted) {
+  const ConvTransposeGeometry& geometry = plan.geometry;
+  const bool filter_grad = plan.operation == Operation::kFilterGrad;
+  // A filter gradient's transforms are those of the result that it is of.
+  plan.gather = MakeGather(
+      filter_grad ? Operation::kConvTranspose : plan.operation, geometry);
+  for (int a = 0; a < geometry.rank; ++a) {
+    plan.phases *= static_cast<int64_t>(plan.gather.axis[a].phases.size());
+    plan.fill_first |= !filter_grad && plan.gather.axis[a].CoveredPositions() <
+                                           plan.gather.axis[a].result_length;
+  }
+  if (filter_grad) {
+    ChooseFilterGradFamily(wanted, &plan);
+  } else {
+    ChooseGatherFamily(wanted, &plan);
+  }
+  return plan;
+}
+
 }  // namespace
 
 const char* KernelFamilyName(KernelFamily family) {
@@ -237,7 +260,7 @@ Plan MakePlan(Operation operation, const ConvTransposeGeometry& geometry,
   plan.operation = operation;
   plan.dtype = dtype;
   plan.target = target;
-  plan.geometry = geometry;
+  plan.call = plan.geometry = geometry;
   if (ResultElements(operation, geometry) == 0) {
     plan.reason = "the result is empty";
     return plan;
@@ -260,20 +283,20 @@ Plan MakePlan(Operation operation, const ConvTransposeGeometry& geometry,
     FillPositions(&plan);
     return plan;
   }
-  // A filter gradient's transforms are those of the result that it is of.
-  plan.gather =
-      MakeGather(filter_grad ? Operation::kConvTranspose : operation, geometry);
-  for (int a = 0; a < geometry.rank; ++a) {
-    plan.phases *= static_cast<int64_t>(plan.gather.axis[a].phases.size());
-    plan.fill_first |= !filter_grad && plan.gather.axis[a].CoveredPositions() <
-                                           plan.gather.axis[a].result_length;
-  }
-  if (filter_grad) {
-    ChooseFilterGradFamily(wanted, &plan);
-    return plan;
-  }
-  ChooseGatherFamily(wanted, &plan);
-  return plan;
+  const int64_t folded = FoldedPositions(geometry);
+  if (folded == 1) return Choose(std::move(plan), wanted);
+  Plan fold = plan;
+  fold.geometry = Fold(geometry, folded);
+  fold.folded = folded;
+  plan = Choose(std::move(plan), wanted);
+  fold = Choose(std::move(fold), wanted);
+  fold.reason +=
+      "; " + std::to_string(folded) + " neighbouring positions as channels";
+  const bool only = fold.family == wanted && plan.family != wanted;
+  const bool never = plan.family == wanted && fold.family != wanted;
+  // Estimates of filter gradients differ where nothing else does.
+  const double margin = filter_grad ? 0.98 : 1.0;
+  return !never && (only || fold.cycles < margin * plan.cycles) ? fold : plan;
 }
 
 std::string Plan::ToString() const {
@@ -282,7 +305,7 @@ std::string Plan::ToString() const {
                                                 "filter_grad"};
   text << kOperations[static_cast<int>(operation)]
        << " family=" << KernelFamilyName(family) << " target=" << target.name
-       << " phases=" << phases << " units=" << units
+       << " folded=" << folded << " phases=" << phases << " units=" << units
        << " multiply_adds=" << multiply_adds << " shared_bytes=" << shared_bytes
        << " scratch_bytes=" << scratch_bytes << " reason=\"" << reason << "\"";
   return text.str();

@@ -383,7 +383,12 @@ struct Plan {
   Operation operation = Operation::kConvTranspose;
   DType dtype = DType::kFloat;
   TargetInfo target;
+  // Of the call, as it was asked for.
+  ConvTransposeGeometry call;
+  // As the kernels compute it: of the call, or with this many neighbouring
+  // positions taken for channels (fold.h).
   ConvTransposeGeometry geometry;
+  int64_t folded = 1;
   // Packing the filter costs a call nothing: it is done once for many.
   bool filter_is_packed = false;
   KernelFamily family = KernelFamily::kNone;
@@ -421,6 +426,8 @@ struct Plan {
   }
   // Multiply-adds of the operation, counting only taps that land inside.
   double multiply_adds = 0;
+  // Estimated, of one core; only plans of one operation compare.
+  double cycles = 0;
   std::string ToString() const;
 };
 

@@ -250,11 +250,20 @@ double CopiedRowsCost(const Plan& plan) {
   return cycles;
 }
 
-// One tap at a time: what takes all taps has too few channels to transform.
 double PositionsCost(const Plan& plan) {
   const ConvTransposeGeometry& geometry = plan.geometry;
   const int64_t lanes = Lanes(plan);
   const double columns = RoundUp(geometry.in_channels, lanes);
+  if (plan.positions.all_taps) {
+    // Products and copies, those from beyond the border, too.
+    const double rows =
+        static_cast<double>(NumElements(geometry.FilterDims())) /
+        static_cast<double>(geometry.in_channels);
+    const double positions =
+        static_cast<double>(NumElements(geometry.InputDims())) /
+        static_cast<double>(geometry.in_channels);
+    return positions * rows * (columns / lanes / kPositionsRate + 0.7);
+  }
   const double rows = RoundUp(geometry.out_channels, 4);
   double cycles = plan.multiply_adds / geometry.in_channels /
                   geometry.out_channels * rows * columns / lanes /

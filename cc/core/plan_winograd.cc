@@ -155,7 +155,7 @@ void WidenTileBlocks(const Plan& plan, WinogradBlocks* blocks) {
   if (Units(plan, wide) < kFewUnits) {
     wide.panel_block = std::min<int64_t>(wide.panel_block, 2);
   }
-  *blocks = wide;
+  if (Units(plan, wide) >= kFewUnits) *blocks = wide;
 }
 
 // Cycles of a chunk's tile per component and lane, for blocks of so many

@@ -16,9 +16,9 @@ namespace conv_transpose_nd {
 
 // Every operand read once, the result written once.
 inline int64_t OperandBytes(const Plan& plan) {
-  return (NumElements(plan.geometry.InputDims()) +
-          NumElements(plan.geometry.FilterDims()) +
-          NumElements(plan.geometry.OutputDims())) *
+  return (NumElements(plan.call.InputDims()) +
+          NumElements(plan.call.FilterDims()) +
+          NumElements(plan.call.OutputDims())) *
          SizeOf(plan.dtype);
 }
 
@@ -30,7 +30,7 @@ inline std::string ShapeText(const Dims& dims) {
 // Made only while a profiler records. `type` names the op; `name`, its node.
 inline std::string TraceText(absl::string_view type, absl::string_view name,
                              const Plan& plan) {
-  const ConvTransposeGeometry& geometry = plan.geometry;
+  const ConvTransposeGeometry& geometry = plan.call;
   return tsl::profiler::TraceMeEncode(
       absl::StrCat(type, " ", KernelFamilyName(plan.family)),
       {{"node", name},

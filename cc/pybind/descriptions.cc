@@ -102,6 +102,7 @@ py::dict PlanDict(const Arguments& arguments, const Dims& input,
   result["family"] = KernelFamilyName(plan.family);
   result["target"] = plan.target.name;
   result["reason"] = plan.reason;
+  result["folded"] = plan.folded;
   result["phases"] = plan.phases;
   result["units"] = plan.units;
   result["multiply_adds"] = plan.multiply_adds;

@@ -21,11 +21,11 @@ void RunReference(const Plan& plan, const Operands& operands) {
   auto* result = static_cast<T*>(operands.result);
   switch (plan.operation) {
     case Operation::kInputGrad:
-      return reference::InputGrad(plan.geometry, output_grad, filter, result);
+      return reference::InputGrad(plan.call, output_grad, filter, result);
     case Operation::kFilterGrad:
-      return reference::FilterGrad(plan.geometry, input, output_grad, result);
+      return reference::FilterGrad(plan.call, input, output_grad, result);
     default:
-      return reference::ConvTranspose(plan.geometry, input, filter,
+      return reference::ConvTranspose(plan.call, input, filter,
                                       static_cast<const T*>(operands.bias),
                                       result);
   }

@@ -109,8 +109,11 @@ void WithGatherCall(const Plan& plan, const Operands& operands, void* workspace,
   A* bias = nullptr;
   if (operands.bias != nullptr) {
     bias = reinterpret_cast<A*>(shared);
-    WidenRow<T>(static_cast<const T*>(operands.bias), 1,
-                plan.geometry.out_channels, bias);
+    const int64_t channels = plan.geometry.out_channels / plan.folded;
+    for (int64_t n = 0; n < plan.folded; ++n) {
+      WidenRow<T>(static_cast<const T*>(operands.bias), 1, channels,
+                  bias + n * channels);
+    }
   }
   if (plan.fill_first || plan.family == KernelFamily::kFill) {
     RunFill(plan, bias, result, parallel_for);

@@ -570,28 +570,55 @@ class PositionRows {
     }
   }
 
-  // One position for which some taps of the innermost axis leave the output.
+  // One position for which some taps of the innermost axis leave the output: of
+  // a run, those that do not are neighbours, too.
   void CopyAtBorder(const PositionPiece& piece, int64_t i) {
     const int64_t group_out = geometry_.group_out_channels();
     const AxisGeometry& axis = geometry_.axis[inner_];
+    const TapRange inside = InsideTapsOf(axis, i);
     touched_border_ = true;
     for (int64_t r = 0; r < run_count_; ++r) {
       const TapRun& run = runs_[r];
       A* to = RowsOf(run, piece.slot + i - piece.inner);
-      std::fill_n(to, run.length, A(0));
-      if (!OuterFits(piece, run)) continue;
-      for (int64_t k = run.first_tap; k <= run.last_tap; ++k) {
-        const int64_t o = i * axis.stride + k * axis.dilation - axis.pad_before;
-        if (o < 0 || o >= axis.output) continue;
-        // Elements of the run that belong to this tap.
-        const int64_t start = (k - run.first_tap) * group_out - run.skipped;
-        const int64_t begin = std::max<int64_t>(0, start);
-        const int64_t end = std::min(run.length, start + group_out);
-        WidenRow<T>(call_.output_grad + piece.dy + run.dy +
-                        (i - piece.inner) * step_ + begin * output_.channel,
-                    output_.channel, end - begin, to + begin);
+      if (!run.same_line) line_fits_ = OuterFits(piece, run);
+      const int64_t first = std::max(run.first_tap, inside.begin);
+      const int64_t last = std::min(run.last_tap + 1, inside.end);
+      // Elements of the run.
+      const int64_t origin = run.first_tap * group_out + run.skipped;
+      const int64_t begin = std::max<int64_t>(0, first * group_out - origin);
+      const int64_t end =
+          line_fits_ ? std::min(run.length, last * group_out - origin) : 0;
+      CopyPartOfRun(
+          call_.output_grad + piece.dy + run.dy + (i - piece.inner) * step_,
+          begin, end, run.length, to);
+    }
+  }
+
+  // Taps of the innermost axis that map input position i into the output.
+  static TapRange InsideTapsOf(const AxisGeometry& axis, int64_t i) {
+    const int64_t low = axis.pad_before - i * axis.stride;
+    const int64_t high = axis.output - 1 + low;
+    return {low <= 0 ? 0 : (low + axis.dilation - 1) / axis.dilation,
+            high < 0 ? 0 : high / axis.dilation + 1};
+  }
+
+  // Elements [begin, end) of a run, zeros for its others.
+  void CopyPartOfRun(const T* from, int64_t begin, int64_t end, int64_t length,
+                     A* to) const {
+    if constexpr (kNative<T>) {
+      for (int v = 0; v < kRowVectors; ++v) Store(to + v * kLanes<A>, Vec<A>{});
+    } else {
+      std::fill_n(to, length, A(0));
+    }
+    if (begin >= end) return;
+    if constexpr (kNative<T>) {
+      if (output_.channel == 1) {
+        for (; begin < end; ++begin) to[begin] = static_cast<A>(from[begin]);
+        return;
       }
     }
+    WidenRow<T>(from + begin * output_.channel, output_.channel, end - begin,
+                to + begin);
   }
 
   const FilterGradCall<T>& call_;

@@ -78,7 +78,9 @@ TEST(PlanTest, FamiliesByChannels) {
     EXPECT_TRUE(family == KernelFamily::kPositions ||
                 family == KernelFamily::kWinograd)
         << KernelFamilyName(family);
-    // One channel fills no vector: the lanes run along positions.
+    // One channel fills no vector, nor do three of its positions fill more than
+    // one of four: the lanes run along positions.
+    if (target.vector_bytes == 16) continue;
     const Request narrow = SameRequest({1, 64, 64, 56}, {9, 9, 1, 56}, 3);
     EXPECT_NE(FamilyOf(Operation::kConvTranspose, narrow, target),
               KernelFamily::kChannelLanes);

@@ -143,13 +143,13 @@ void AddFlushed(const Plan& plan, const Values& values,
     other.output_grad = Subnormal(values.output_grad);
   }
   other.input = Subnormal(values.input);
-  ConvTransposeGeometry linear = plan.geometry;
+  ConvTransposeGeometry linear = plan.call;
   linear.activation = Activation::kNone;
   const auto sum_of = [&](const Values& operands) {
     return Reference<double>(plan.operation, linear, operands);
   };
   const std::vector<double> first = sum_of(one), second = sum_of(other);
-  const double sums = Terms(plan.operation, plan.geometry) + 2;
+  const double sums = Terms(plan.operation, plan.call) + 2;
   for (size_t i = 0; i < tolerance->size(); ++i) {
     const double more =
         kMostSlope * (first[i] + second[i] + sums * kSmallestNormal);
@@ -215,7 +215,7 @@ std::vector<double> Tolerance(Operation operation, DType dtype,
 std::vector<double> Tolerance(const Plan& plan, const Values& values,
                               const std::vector<double>& expected) {
   std::vector<double> tolerance =
-      Tolerance(plan.operation, plan.dtype, plan.geometry, values, expected);
+      Tolerance(plan.operation, plan.dtype, plan.call, values, expected);
   if (FlushesToZero(plan)) AddFlushed(plan, values, &tolerance);
   if (plan.family != KernelFamily::kWinograd) return tolerance;
   const WinogradError error = ErrorOf(plan);

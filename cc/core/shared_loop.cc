@@ -66,7 +66,7 @@ class SharedLoop : public std::enable_shared_from_this<SharedLoop> {
         schedule_([loop = shared_from_this(), w] { loop->Help(w); });
       }
     } catch (const std::bad_alloc&) {
-      // Those that were scheduled are enough, and so is none.
+      return;  // those that were scheduled are enough, and so is none
     }
   }
 

@@ -130,15 +130,13 @@ double Seconds(const Plan& plan, double filter_value) {
     return result;
   };
   const testing::Tensor input = tensor(plan.call.InputDims(), 1);
-  const testing::Tensor filter =
-      tensor(plan.call.FilterDims(), filter_value);
+  const testing::Tensor filter = tensor(plan.call.FilterDims(), filter_value);
   const testing::Tensor output = tensor(plan.call.OutputDims(), 1);
   Operands operands;
   operands.input = input.data();
   operands.filter = filter.data();
   operands.output_grad = output.data();
-  testing::Tensor result(plan.dtype,
-                         ResultElements(plan.operation, plan.call));
+  testing::Tensor result(plan.dtype, ResultElements(plan.operation, plan.call));
   operands.result = result.data();
   double least = std::numeric_limits<double>::infinity();
   for (int i = 0; i < 4; ++i) {

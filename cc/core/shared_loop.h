@@ -12,11 +12,15 @@ namespace conv_transpose_nd {
 // std::bad_alloc.
 using Schedule = std::function<void(std::function<void()>)>;
 
-// The caller and up to threads - 1 scheduled functions take blocks from one
-// counter. The caller begins at once and does not wait for a function that has
+// Loops of one call, one after the other. The caller and up to threads - 1
+// scheduled functions take blocks from parts of their own, then from the
+// others'. The caller begins at once and does not wait for a function that has
 // not begun when all is done: threads of an idle pool take 50 to 90
 // microseconds to wake (Linux, a virtual machine), as long as a small call
-// takes. schedule must be callable until the last function has returned.
+// takes. A function that has begun stays for the next loop, until the result
+// and its copies are gone: a pool that is asked again wakes another thread,
+// which then takes a core from those at work. schedule is not called after
+// that.
 ParallelFor ShareLoops(int threads, Schedule schedule);
 
 }  // namespace conv_transpose_nd

@@ -102,10 +102,11 @@ struct CpuDevice {
     return Amount(plan) > kLong;
   }
 
-  // Up to 20 to 40 microseconds: until a thread of the pool has woken, the
-  // caller has done it.
+  // Up to a tenth of a millisecond: until a thread of the pool has woken, the
+  // caller has done it. A layer of 70 us took 0.12 ms with TensorFlow's part on
+  // one thread, 0.14 to 0.18 on two; one of 0.25 ms took 0.32 and 0.24.
   static bool IsShort(const Plan& plan) {
-    return Amount(plan) < static_cast<double>(plan.target.vector_bytes << 15);
+    return Amount(plan) < static_cast<double>(plan.target.vector_bytes << 17);
   }
 };
 

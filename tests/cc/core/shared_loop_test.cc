@@ -86,6 +86,23 @@ TEST(SharedLoopTest, DoesNotWaitForFunctionsThatHaveNotBegun) {
   EXPECT_EQ(late.size(), 2);
 }
 
+// Helpers come, stay and leave while one loop follows the other.
+TEST(SharedLoopTest, ManyLoopsOfOneCall) {
+  Threads pool;
+  const ParallelFor parallel_for = ShareLoops(4, pool.Starter());
+  for (int64_t loop = 0; loop < 300; ++loop) {
+    const int64_t total = loop % 7 * 5 + 1;
+    std::vector<std::atomic<int>> ran(total);
+    parallel_for(total, 1 + loop % 3, [&](int64_t begin, int64_t end, int) {
+      for (int64_t unit = begin; unit < end; ++unit) ++ran[unit];
+    });
+    for (const std::atomic<int>& times : ran) ASSERT_EQ(times, 1);
+    if (loop % 50 == 0) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  }
+}
+
 // As an executor may that has no room for more.
 TEST(SharedLoopTest, FunctionsMayRunWhileTheyAreScheduled) {
   int64_t done = 0;

@@ -142,16 +142,19 @@ void WidenTileBlocks(const Plan& plan, WinogradBlocks* blocks) {
   constexpr int64_t kFewUnits = 4;
   WinogradBlocks wide = *blocks;
   wide.panel_block = std::min<int64_t>(blocks->panel_block, 4);
-  const int64_t most = std::min(kMostTiles, blocks->max_tiles);
   const auto fits = [&] {
     return ScratchBytes(wide, Lanes(plan), AccumulatorBytes(plan.dtype)) <=
            kMostScratchBytes * 7 / 4;
   };
-  for (int64_t n = CeilDiv(blocks->max_tiles, most);; ++n) {
-    wide.tile_block = RoundUp(CeilDiv(blocks->max_tiles, n), blocks->rows);
-    if (wide.tile_block <= blocks->tile_block) return;
-    if (fits()) break;
+  wide.tile_block =
+      RoundUp(std::min(kMostTiles, blocks->max_tiles), blocks->rows);
+  while (wide.tile_block > blocks->tile_block && !fits()) {
+    wide.tile_block -= blocks->rows;
   }
+  // Of equal size.
+  const int64_t count = CeilDiv(blocks->max_tiles, wide.tile_block);
+  wide.tile_block = RoundUp(CeilDiv(blocks->max_tiles, count), blocks->rows);
+  if (wide.tile_block <= blocks->tile_block) return;
   if (Units(plan, wide) < kFewUnits) {
     wide.panel_block = std::min<int64_t>(wide.panel_block, 2);
   }

@@ -87,6 +87,21 @@ TEST(PlanTest, FamiliesByChannels) {
   }
 }
 
+// Choosing blocks takes no longer where there are more of them: trying each
+// number of blocks of 2^38 tiles never ended.
+TEST(PlanTest, ManyTilesOfALargeFilter) {
+  for (const TargetInfo& target : kTargets) {
+    const Request request =
+        SameRequest({1, int64_t{1} << 20, 1 << 20, 1024}, {4, 4, 512, 1024}, 2);
+    for (const Operation operation : kOperations) {
+      const Plan plan = MakePlan(operation, GeometryOf(operation, request),
+                                 DType::kFloat, target);
+      EXPECT_EQ(plan.family, KernelFamily::kWinograd) << target.name;
+      EXPECT_LE(plan.winograd.tile_block, 256);
+    }
+  }
+}
+
 // Few out_channels fill no rows of a register tile: the gradients' rows run
 // over all taps, and there is a plan without the zeros beyond the border.
 TEST(PlanTest, GradientsOfFewChannelsTakeAllTaps) {

@@ -185,14 +185,6 @@ CT_NOINLINE int64_t SumChannels(const GatherCall<T>& call,
 // whole run: all of a layer that upsamples by 2 with a 4 x 4 filter.
 inline constexpr int64_t kMostHeldTaps = 4;
 
-// Adds the bias and activates.
-template <typename A>
-inline Vec<A> Finished(Vec<A> sum, const A* bias, bool relu) {
-  if (bias != nullptr) sum += Load(bias);
-  if (relu) sum = sum < A(0) ? Vec<A>{} : sum;
-  return sum;
-}
-
 // The same for a run of kTaps products per position. Their weights stay in
 // registers, so that a product is one load: 0.8 cycles instead of 2 (Zen 5, all
 // in a level-1 cache).
@@ -216,8 +208,6 @@ CT_NOINLINE void SumWithHeldWeights(const GatherCall<T>& call, const T* filter,
       ++line;
     }
   }
-  const T* bias = call.bias == nullptr ? nullptr : call.bias + channel;
-  const bool relu = call.plan.geometry.activation == Activation::kRelu;
   const auto each = [&](const auto& store) {
     T* result = run.result + channel;
     int64_t at = 0;
@@ -235,9 +225,10 @@ CT_NOINLINE void SumWithHeldWeights(const GatherCall<T>& call, const T* filter,
       result += run.result_step;
     }
   };
-  if (bias != nullptr || relu) {
+  if (call.bias != nullptr ||
+      call.plan.geometry.activation == Activation::kRelu) {
     each([&](T* to, Vec<T> sum, int64_t c) {
-      Store(to, Finished<T>(sum, bias == nullptr ? nullptr : bias + c, relu));
+      StoreVector<T>(call, sum, channel + c, stream, to - channel - c);
     });
   } else if (stream) {
     each([](T* to, Vec<T> sum, int64_t) { Stream(to, sum); });

@@ -93,6 +93,9 @@ struct ChannelLanesBlocks {
   // They are sorted by the taps that they find inside the source: nothing from
   // beyond the border is multiplied.
   bool rows_by_tap = false;
+  // Rows of a filter that such a unit reads at a time where it lies; 0: it is
+  // packed.
+  int64_t filter_rows = 0;
   bool convert_source =
       false;  // source rows are widened or gathered into scratch
 };

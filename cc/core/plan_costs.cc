@@ -28,9 +28,14 @@ double ByFilterSize(double weights, double level2, double level3,
   return level3 + (memory - level3) * std::clamp(share, 0.0, 1.0);
 }
 
+// Cycles per weight to read a filter.
+double ReadCycles(double weights) {
+  return ByFilterSize(weights, 0.0, 0.1, 0.6);
+}
+
 // Cycles per weight to pack a filter, or to read one that is packed.
 double PackCycles(const Plan& plan, double weights) {
-  return plan.filter_is_packed ? ByFilterSize(weights, 0.0, 0.1, 0.6)
+  return plan.filter_is_packed ? ReadCycles(weights)
                                : ByFilterSize(weights, 0.4, 0.8, 2.3);
 }
 
@@ -51,12 +56,18 @@ double ChannelLanesCost(const Plan& plan) {
                         columns * plan.geometry.groups;
   double cycles = products / kChannelLanesRate;
   if (plan.channel_lanes.rows_by_tap) {
-    // The sums are visited for each tap.
-    cycles += plan.multiply_adds / gather.depth / lanes * 2.0;
+    // The sums are visited for each tap, or more often.
+    const int64_t filter_rows = plan.channel_lanes.filter_rows;
+    const int64_t visits =
+        filter_rows == 0 ? 1 : CeilDiv(gather.depth, filter_rows);
+    cycles += plan.multiply_adds / gather.depth / lanes * visits * 2.0;
   } else if (!plan.batch_inner) {
     cycles *= BorderWaste(plan, TileRows(plan));
   }
-  cycles += filter * PackCycles(plan, filter);
+  cycles += plan.channel_lanes.filter_rows > 0
+                ? filter * ReadCycles(filter) *
+                      CeilDiv(PhaseRows(plan), plan.channel_lanes.row_block)
+                : filter * PackCycles(plan, filter);
   // Rows that have to be gathered, for each block of panels; elements that have
   // to be scattered.
   const double source_reads = plan.multiply_adds / gather.columns;
@@ -242,7 +253,7 @@ double CopiedRowsCost(const Plan& plan) {
              static_cast<double>(blocks.slots) * blocks.step / lanes * 1.5);
   const double filter = depth * padded;
   cycles += filter * chunks *
-            (!blocks.copy_right ? ByFilterSize(filter, 0.0, 0.1, 0.6)
+            (!blocks.copy_right ? ReadCycles(filter)
                                 : (filter <= (1 << 18) ? 0.1 : 0.3));
   // Visiting the sums, per vector.
   cycles += rows * padded / lanes *

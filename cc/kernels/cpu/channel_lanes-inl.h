@@ -161,6 +161,13 @@ class ChannelLanes {
     if constexpr (std::is_same_v<T, A>) {
       tap_rows_.Find(call_.source + group_ * gather_.depth, call_.result, row,
                      end, &tiles_);
+      if (blocks_.filter_rows > 0) {
+        return tap_rows_.MultiplyInPlace(
+            call_.filter + group_ * gather_.group_stride +
+                first_panel_ * panel_columns_,
+            gather_.depth_stride, last_panel_ - first_panel_,
+            TileOf(first_panel_, blocks_.rows, false, true));
+      }
       for (int64_t panel = first_panel_; panel < last_panel_; ++panel) {
         tap_rows_.Multiply(FilterPanel(panel, 0),
                            TileOf(panel, blocks_.rows, false, true));

@@ -71,25 +71,28 @@ struct RowsOfTaps {
   const W* const* rows;
   int64_t step = 0;
   int64_t depth = 0;
+  int64_t filter_step = 0;  // from a row of a filter kInPlace to the next
 };
 
 // What a register tile fetches for a later one while it multiplies: `step`
 // bytes per multiplied depth, from `beyond` bytes after the first row of each
-// tap. Few at a time: twelve rows at once kept the tile itself waiting.
+// tap. Few at a time: twelve rows at once kept the tile itself waiting. Of a
+// filter kInPlace: the two cache lines that begin offsets[d] bytes after that.
 template <typename W>
 struct RowsAhead {
   const W* const* rows = nullptr;
   int64_t row_step = 0;
   int64_t beyond = 0;
   int64_t step = 0;
+  const int64_t* offsets = nullptr;
 };
 
 // to[r][c] = sum over t < taps, d < depth of row(t, r)[d] * panel_t[d][c],
 // where panel_t = panel + tap_offsets[t] and a panel row holds kVectors
-// vectors. kFound is fixed when compiled: with twelve rows each register
-// counts.
+// vectors. kFound and kInPlace are fixed when compiled: with twelve rows each
+// register counts.
 template <typename W, int kRows, int kVectors, bool kFound = false,
-          bool kAhead = false>
+          bool kAhead = false, bool kInPlace = false>
 CT_NOINLINE void MultiplyRows(const RowsOfTaps<W>& from,
                               const int64_t* tap_offsets, int64_t taps,
                               int64_t depth, const W* panel,
@@ -128,7 +131,10 @@ CT_NOINLINE void MultiplyRows(const RowsOfTaps<W>& from,
              ahead.beyond;
     }
     for (int64_t d = 0; d < depth; ++d) {
-      if (kAhead) {
+      if (kAhead && kInPlace) {
+        __builtin_prefetch(next + ahead.offsets[d], 0, 2);
+        __builtin_prefetch(next + ahead.offsets[d] + 64, 0, 2);
+      } else if (kAhead) {
         __builtin_prefetch(next);
         next += ahead.step;
       }
@@ -136,7 +142,7 @@ CT_NOINLINE void MultiplyRows(const RowsOfTaps<W>& from,
 #pragma GCC unroll 8
       for (int v = 0; v < kVectors; ++v)
         weights[v] = LoadWords(filter + v * kLanes<A>);
-      filter += kVectors * kLanes<A>;
+      filter += kInPlace ? from.filter_step : kVectors * kLanes<A>;
 #pragma GCC unroll 16
       for (int r = 0; r < kRows; ++r) {
         const auto value = ForAllLanes(row[r] + d);

@@ -156,14 +156,15 @@ void FillPositions(Plan* plan) {
   plan->family = KernelFamily::kPositions;
   Plan exact = *plan;
   PlanPositions(plan, false);
-  plan->reason = "filter gradient, rows over one tap";
-  if (plan->positions.pairs) {
-    plan->reason += ", positions in bfloat16 pairs";
-  } else if (!plan->positions.all_taps) {
-    return;
-  } else {
-    plan->reason = "filter gradient, rows over all taps";
-  }
+  const PositionsBlocks& blocks = plan->positions;
+  plan->reason = blocks.all_taps ? "filter gradient, rows over all taps"
+                                 : "filter gradient, rows over one tap";
+  if (blocks.pairs) plan->reason += ", positions in bfloat16 pairs";
+  // No zeros are multiplied.
+  const bool is_exact = blocks.all_taps
+                            ? blocks.alike_rows == plan->geometry.out_channels
+                            : !blocks.pairs;
+  if (is_exact) return;
   PlanPositions(&exact, true);
   exact.reason = "filter gradient, again without zeros";
   AddExact(std::move(exact), plan);
@@ -177,7 +178,7 @@ void ChooseFilterGradFamily(KernelFamily wanted, Plan* plan) {
   Plan transformed = *plan;
   transformed.family = KernelFamily::kWinograd;
   const bool forced = wanted == KernelFamily::kWinograd;
-  const bool few = direct.positions.all_taps || direct.positions.channelwise ||
+  const bool few = direct.positions.channelwise ||
                    wanted == KernelFamily::kPositions || DirectOnly();
   if ((few && !forced) || !PlanWinogradGrad(&transformed)) {
     *plan = std::move(direct);

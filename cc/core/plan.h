@@ -303,6 +303,20 @@ struct ChannelwiseBlocks {
   int64_t line_pieces = 1;  // pieces of a line
 };
 
+// Register tiles of 12, 8, 6, 4, 2 and 1 rows are compiled; the next smaller
+// one.
+inline int SmallerTile(int rows) {
+  return rows == 12 ? 8 : rows == 6 ? 4 : rows / 2;
+}
+// The first of the tiles of at most `rows` rows that `left` rows are split
+// into. What is up to a third more than a tile is split evenly: small tiles
+// wait for the latency of their sums.
+inline int NextTile(int64_t left, int rows) {
+  if (left > rows && 3 * left <= 4 * rows) return SmallerTile(rows);
+  while (SmallerTile(rows) >= left) rows = SmallerTile(rows);
+  return rows;
+}
+
 // At most so many positions are summed between two visits of the accumulators
 // of the filter gradient: a panel of 192 x 32 floats and a tile's rows stay in
 // level-1 cache.
@@ -315,11 +329,19 @@ struct PositionsBlocks {
   int vectors = 2;        // vectors of columns of a register tile
   int64_t row_block = 0;  // rows that are copied side by side
   int64_t left_step = 0;  // elements of the copy of one register tile's rows
-  // Rows run over all taps, one after the other; where a tap leaves the output
-  // zeros are multiplied. Else a block of rows has one tap, and takes exactly
-  // the positions that it maps into the output.
+  // Rows run over all taps, one after the other, in Plan::copied_lines; where a
+  // tap leaves the output zeros are multiplied. Else a block of rows has one
+  // tap, and takes exactly the positions that it maps into the output.
   bool all_taps = false;
-  int64_t tiles = 0;       // blocks of rows, of all groups
+  // Rows, of all taps, that multiply the same positions: those of all taps, of
+  // one combination of outer taps, or of one tap. The first multiply zeros
+  // beyond every border, the second beyond the innermost axis' borders.
+  int64_t alike_rows = 0;
+  double rows_taken = 0;  // of all positions, and what fills tiles up
+  int64_t row_share = 0;  // of row_block, for one work unit
+  // Blocks of rows, of all groups: of all taps, those of one combination of
+  // outer taps.
+  int64_t tiles = 0;
   int64_t tile_group = 1;  // of which one work unit has so many
   int64_t chunk = 0;       // positions of two visits of the accumulators
   // Two positions that are neighbours on a line are multiplied together; zeros
@@ -327,39 +349,58 @@ struct PositionsBlocks {
   bool pairs = false;
   int64_t slots = 0;   // words that a chunk takes: positions, or pairs of them
   int64_t splits = 1;  // partial sums over ranges of positions, added in order
-  int64_t runs =
-      1;  // at most: pieces of a block of rows side by side in memory
   bool copy_right = true;    // columns are copied panel by panel, else in place
-  int64_t column_block = 0;  // columns copied at a time
+  int64_t column_block = 0;  // columns copied at a time, or of a work unit
   bool channelwise = false;  // depthwise: lanes along channels, no tile
 };
 
-// Blocks of the copied-rows family. A chunk's lines of output_grad are copied
-// one after the other, `gap` positions apart, so that positions are a constant
-// step apart all over the copy; or what each position reads by itself.
+// Copies of output_grad: for each combination of taps of the outer axes, the
+// lines that a chunk of positions reads lie one after the other, `gap`
+// positions apart, so that positions are a constant step apart all over the
+// copy; or what each position reads lies by itself, and then perhaps in parts.
+struct CopiedLines {
+  int64_t chunk = 0;      // positions
+  int64_t parts = 1;      // of the taps of the innermost axis, each like a
+                          // combination of outer taps of its own
+  int64_t line_taps = 1;  // combinations of outer taps copied at a time
+  int64_t line_step = 0;  // elements from one of them to the next
+  int64_t reach = 0;      // elements from a position's first tap to its last
+  int64_t step = 0;       // elements from a position to the next
+  bool spread = false;    // positions do not overlap: step >= reach, no gap
+  int64_t gap = 0;
+  int64_t pieces = 0;  // at most: lines that a chunk lies on
+  int64_t slots = 0;   // at most: its positions and the gaps between them
+};
+
+// Blocks of the copied-rows family.
 struct CopiedRowsBlocks {
   int rows = 8;              // positions of a register tile
   int vectors = 2;           // vectors of columns of a register tile
-  int64_t chunk = 0;         // positions of a work unit
   int64_t column_block = 0;  // columns of a work unit
   int64_t row_block = 0;     // rows of the filter multiplied at a time
-  int64_t line_taps = 1;     // combinations of outer taps copied at a time
-  int64_t line_step = 0;     // elements from one of them to the next
-  int64_t reach = 0;         // elements from a position's first to its last tap
-  int64_t step = 0;          // elements from a position to the next
-  bool spread = false;       // positions do not overlap: step >= reach, no gap
-  int64_t gap = 0;
-  int64_t pieces = 0;      // at most: lines that a chunk lies on
-  int64_t slots = 0;       // at most: its positions and the gaps between them
-  bool copy_right = true;  // columns are copied panel by panel, else in place
+  bool copy_right = true;    // columns are copied panel by panel, else in place
 };
 
-// Positions of such a chunk that follow each other on one line.
+// Positions of a chunk of CopiedLines that follow each other on one line.
 struct LinePiece {
   int64_t slot, count;
   int64_t inner;   // index of the first along the innermost axis
   int64_t source;  // offset of the line that the first outer tap reads
   std::array<int64_t, kMaxRank> outer;  // and its indices
+  // Elements that they read of a line: beyond the border, from `first` on, and
+  // beyond.
+  int64_t before, first, copied, after;
+};
+
+// Of them, those that some rows multiply: `count` positions, the first at
+// element `first` of the copy and at `columns` of its columns.
+struct LineSpan {
+  int64_t first, columns, count;
+};
+// All that such rows multiply.
+struct LineSpans {
+  const LineSpan* spans;
+  int64_t count, positions;
 };
 
 // Positions of a chunk that follow each other on one line.
@@ -370,16 +411,10 @@ struct PositionPiece {
   std::array<int64_t, kMaxRank> outer;
 };
 
-// Rows of a block that lie side by side in output_grad: out_channels of one
-// tap, or of adjacent taps of the innermost axis.
+// Rows of one tap: their elements in output_grad.
 struct TapRun {
-  int64_t row, length;  // within the block
-  int64_t dy;           // offset of its first element from that of shift 0
-  int64_t outer_dy;     // the share of all axes but the innermost
-  bool same_line;  // all taps but the innermost are those of the run before
-  int64_t first_tap, last_tap;  // of the innermost axis
-  int64_t skipped;              // elements of the first tap in front of the run
-  std::array<int64_t, kMaxRank> low, high;  // input positions that fit all taps
+  int64_t dy;  // offset of the first from that of shift 0
+  std::array<int64_t, kMaxRank> low, high;  // input positions that fit the tap
 };
 
 struct Plan {
@@ -408,6 +443,7 @@ struct Plan {
   std::shared_ptr<const Plan> exact;
   PositionsBlocks positions;
   CopiedRowsBlocks copied_rows;
+  CopiedLines copied_lines;
   // Rows run along the batch before the innermost axis: where lines are short,
   // the rows of a tile then lose the same taps to the border, and none is
   // multiplied by zeros.

@@ -16,7 +16,9 @@ inline constexpr int64_t kFilterBlockBytes = 384 * 1024;
 inline constexpr int64_t kScratchBytes = 128 * 1024;
 // More than this leaves a level-2 cache altogether.
 inline constexpr int64_t kMostScratchBytes = 16 * kScratchBytes;
-// What partial sums of a filter gradient may take beside scratch of 2 MB.
+// What partial sums of a filter gradient may take, and what beside scratch of 2
+// MB.
+inline constexpr int64_t kPartialBytes = int64_t{4} << 20;
 inline constexpr int64_t kFewPartialBytes = 7 * (int64_t{1} << 18);
 // Multiply-adds below which a work unit is not worth handing to another thread:
 // about 20 us.

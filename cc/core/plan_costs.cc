@@ -14,6 +14,8 @@ constexpr double kPixelLanesRate = 1.1;
 constexpr double kPixelTilesRate = 1.4;
 constexpr double kWinogradRate = 2.0;
 constexpr double kPositionsRate = 1.6;
+constexpr double kAllTapsRate = 1.85;
+constexpr double kWinogradGradRate = 1.9;
 
 // A cost per weight, of accumulators' size, of a filter that lies in a level-2
 // cache, in a level-3 cache, or in memory; part of it lies in memory between
@@ -233,13 +235,14 @@ double WinogradCost(const Plan& plan) {
 double CopiedRowsCost(const Plan& plan) {
   const ConvTransposeGeometry& geometry = plan.geometry;
   const CopiedRowsBlocks& blocks = plan.copied_rows;
+  const CopiedLines& lines = plan.copied_lines;
   const int64_t lanes = Lanes(plan);
   const int64_t columns = geometry.in_channels;
   const double depth = static_cast<double>(NumElements(geometry.FilterDims())) /
                        static_cast<double>(columns);
   const int64_t positions = NumElements(geometry.InputDims()) / columns;
-  const double chunks = CeilDiv(positions, blocks.chunk);
-  const double rows = chunks * static_cast<double>(RoundUp(blocks.slots, 2));
+  const double chunks = CeilDiv(positions, lines.chunk);
+  const double rows = chunks * static_cast<double>(RoundUp(lines.slots, 2));
   const double padded = RoundUp(columns, lanes);
   double cycles = rows * depth * padded / lanes / kChannelLanesRate;
   // Copying output_grad, line by line, for each combination of outer taps and
@@ -247,10 +250,10 @@ double CopiedRowsCost(const Plan& plan) {
   const AxisGeometry& inner = geometry.axis[geometry.rank - 1];
   const double taps = depth / static_cast<double>(inner.filter) /
                       static_cast<double>(geometry.out_channels);
-  const double pieces = blocks.spread ? blocks.chunk : blocks.pieces;
+  const double pieces = lines.spread ? lines.chunk : lines.pieces;
   cycles += chunks * taps * CeilDiv(columns, blocks.column_block) *
             (pieces * 20.0 +
-             static_cast<double>(blocks.slots) * blocks.step / lanes * 1.5);
+             static_cast<double>(lines.slots) * lines.step / lanes * 1.5);
   const double filter = depth * padded;
   cycles += filter * chunks *
             (!blocks.copy_right ? ReadCycles(filter)
@@ -266,14 +269,16 @@ double PositionsCost(const Plan& plan) {
   const int64_t lanes = Lanes(plan);
   const double columns = RoundUp(geometry.in_channels, lanes);
   if (plan.positions.all_taps) {
-    // Products and copies, those from beyond the border, too.
-    const double rows =
-        static_cast<double>(NumElements(geometry.FilterDims())) /
-        static_cast<double>(geometry.in_channels);
+    const CopiedLines& lines = plan.copied_lines;
     const double positions =
         static_cast<double>(NumElements(geometry.InputDims())) /
         static_cast<double>(geometry.in_channels);
-    return positions * rows * (columns / lanes / kPositionsRate + 0.7);
+    const double copies =
+        static_cast<double>(plan.positions.tiles) *
+        (static_cast<double>(lines.step) / lanes * 1.5 +
+         static_cast<double>(lines.pieces) / lines.chunk * 20.0);
+    return plan.positions.rows_taken * columns / lanes / kAllTapsRate +
+           positions * copies;
   }
   const double rows = RoundUp(geometry.out_channels, 4);
   double cycles = plan.multiply_adds / geometry.in_channels /
@@ -294,7 +299,9 @@ double WinogradGradCost(const Plan& plan) {
   const int64_t lanes = Lanes(plan);
   const double rows = RoundUp(geometry.out_channels, 4);
   const double columns = RoundUp(geometry.in_channels, lanes);
-  double cycles = 0;
+  // Transformed sums of a large filter leave the caches before they are whole.
+  const double filter = static_cast<double>(NumElements(geometry.FilterDims()));
+  double cycles = filter * ByFilterSize(filter, 0.0, 0.5, 1.6);
   for (int64_t p = 0; p < plan.phases; ++p) {
     const WinogradPhase phase(plan.winograd, geometry.rank, p);
     const double tiles = static_cast<double>(phase.tiles) * geometry.batch;
@@ -304,8 +311,9 @@ double WinogradGradCost(const Plan& plan) {
     // Products; both operands' transforms, for each block of the other one's
     // channels; visits of the sums, and their transform back.
     const double transforms = columns / lanes * blocks.row_blocks +
-                              rows / lanes * blocks.column_blocks;
-    cycles += classes * (tiles * (sums / kPositionsRate + transforms * 3.0) +
+                              CeilDiv(geometry.out_channels, lanes) *
+                                  static_cast<double>(blocks.column_blocks);
+    cycles += classes * (tiles * (sums / kWinogradGradRate + transforms * 6.0) +
                          std::max(1.0, tiles / blocks.chunk) * sums * 3.0 +
                          sums * blocks.splits * 3.0);
   }

@@ -69,7 +69,9 @@ inline int64_t RoundUp64(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 #include "cc/kernels/cpu/winograd_tiles-inl.h"
 #include "cc/kernels/cpu/winograd-inl.h"
 #include "cc/kernels/cpu/winograd_grad-inl.h"
+#include "cc/kernels/cpu/line_copies-inl.h"
 #include "cc/kernels/cpu/copied_rows-inl.h"
+#include "cc/kernels/cpu/all_taps-inl.h"
 #endif
 // clang-format on
 
@@ -176,7 +178,8 @@ void RunBFloat16(const Plan& plan, const Operands& operands, void* workspace,
         plan, static_cast<const BFloat16*>(operands.input),
         static_cast<const BFloat16*>(operands.output_grad),
         static_cast<BFloat16*>(operands.result)};
-    if (!RunPositions(call, shared, shared + plan.shared_bytes, parallel_for)) {
+    if (!RunSums<Positions>(call, shared, shared + plan.shared_bytes,
+                            parallel_for)) {
       RunBFloat16(*plan.exact, operands, workspace, parallel_for);
     }
     return;
@@ -279,7 +282,10 @@ bool RunFilterGrad(const FilterGradCall<T>& call, char* shared, char* scratch,
       return RunWinogradGrad(call, shared, scratch, parallel_for);
     }
   }
-  return RunPositions(call, shared, scratch, parallel_for);
+  if (call.plan.positions.all_taps) {
+    return RunSums<AllTaps>(call, shared, scratch, parallel_for);
+  }
+  return RunSums<Positions>(call, shared, scratch, parallel_for);
 }
 
 template <typename T>

@@ -3,11 +3,10 @@
 // A matrix product: rows are positions of the input, columns are in_channels,
 // and the sums run over taps x out_channels, in which order the filter lies in
 // memory: it needs no packing. Positions of a line begin a constant step apart
-// in output_grad, and what their taps read overlaps: for each combination of
-// taps of the outer axes the lines of a chunk of positions are copied one after
-// the other, with zeros for what lies beyond the border, and register tiles
-// read the copy in place, however few channels a tap has. Between two lines
-// there are `gap` positions that read parts of both and are not stored.
+// in output_grad, and what their taps read overlaps: lines are copied
+// (line_copies-inl.h), with zeros for what lies beyond the border, and register
+// tiles read the copy in place, however few channels a tap has. Between two
+// lines there are `gap` positions that read parts of both and are not stored.
 #ifndef CONV_TRANSPOSE_ND_KERNELS_CPU_COPIED_ROWS_INL_H_
 #define CONV_TRANSPOSE_ND_KERNELS_CPU_COPIED_ROWS_INL_H_
 
@@ -29,40 +28,41 @@ class CopiedRows {
         plan_(call.plan),
         geometry_(call.plan.geometry),
         blocks_(call.plan.copied_rows),
-        axis_(geometry_.axis[geometry_.rank - 1]),
-        output_(OutputStrides(geometry_)),
+        copied_(call.plan.copied_lines),
+        lines_(call.source, call.plan),
         scratch_(scratch),
         found_nan_(found_nan),
         columns_(geometry_.in_channels),
         width_(blocks_.vectors * kLanes<A>),
         depth_(NumElements(geometry_.FilterDims()) / columns_),
-        line_depth_(axis_.filter * geometry_.out_channels),
         positions_(NumElements(geometry_.InputDims()) / columns_),
-        step_(blocks_.step),
+        step_(copied_.step),
         stream_(StreamsVectors(call) && depth_ <= blocks_.row_block) {}
 
   void RunUnit(int64_t unit, int worker) {
     SetScratch(scratch_ + worker * plan_.scratch_bytes);
     const int64_t column_blocks =
         (columns_ + blocks_.column_block - 1) / blocks_.column_block;
-    const int64_t begin = unit / column_blocks * blocks_.chunk;
-    const int64_t end = std::min(begin + blocks_.chunk, positions_);
+    const int64_t begin = unit / column_blocks * copied_.chunk;
+    const int64_t end = std::min(begin + copied_.chunk, positions_);
     const int64_t first = unit % column_blocks * blocks_.column_block;
     const int64_t last = std::min(columns_, first + blocks_.column_block);
     Take(begin, end);
-    const int64_t taps = depth_ / line_depth_;
-    for (int64_t tap = 0; tap < taps; tap += blocks_.line_taps) {
-      const int64_t tap_end = std::min(tap + blocks_.line_taps, taps);
-      CopyLines(tap, tap_end);
-      const int64_t last_row = tap_end * line_depth_;
-      for (int64_t row = tap * line_depth_; row < last_row;
+    const int64_t line_depth = lines_.line_depth();
+    const int64_t taps = depth_ / line_depth;
+    for (int64_t tap = 0; tap < taps; tap += copied_.line_taps) {
+      const int64_t tap_end = std::min(tap + copied_.line_taps, taps);
+      const int64_t rest = slots_ % blocks_.rows;
+      lines_.Copy(tap, tap_end, TileFor(rest) - rest);
+      const int64_t last_row = tap_end * line_depth;
+      for (int64_t row = tap * line_depth; row < last_row;
            row += blocks_.row_block) {
         MultiplyRowBlock(tap, row, std::min(blocks_.row_block, last_row - row),
                          first, last);
       }
     }
     if (stream_) FinishStreams();
-    if (found_nan_ == nullptr || !touched_border_) return;
+    if (found_nan_ == nullptr || !lines_.touched_border()) return;
     const A* result = reinterpret_cast<const A*>(call_.result);
     for (int64_t p = begin; p < end; ++p) {
       if (AnyNaN(result + p * columns_ + first, last - first)) {
@@ -83,135 +83,31 @@ class CopiedRows {
     panel_ = reinterpret_cast<A*>(
         take(blocks_.row_block * width_ * static_cast<int64_t>(sizeof(A))));
     at_ = reinterpret_cast<int64_t*>(take(blocks_.row_block * 8));
-    pieces_ =
-        reinterpret_cast<LinePiece*>(take(blocks_.pieces * sizeof(LinePiece)));
-    rows_ = reinterpret_cast<A**>(take((blocks_.slots + kTileRows) * 8));
+    rows_ = reinterpret_cast<A**>(take((copied_.slots + kTileRows) * 8));
     unused_ = reinterpret_cast<A*>(take((columns_ + width_) * sizeof(A)));
-    lines_ = reinterpret_cast<A*>(p);
+    lines_.SetScratch(p);
   }
 
-  // The chunk of positions [begin, end): its pieces, and where the sums of each
-  // slot go.
+  // The chunk of positions [begin, end), and where the sums of each slot go.
   void Take(int64_t begin, int64_t end) {
     std::fill_n(unused_, columns_ + width_, A(0));
-    touched_border_ = false;
+    lines_.Take(begin, end);
+    slots_ = lines_.slots();
+    std::fill_n(rows_, slots_ + kTileRows, unused_);
     A* result = reinterpret_cast<A*>(call_.result) + begin * columns_;
-    slots_ = 0;
-    for (piece_count_ = 0; begin < end; ++piece_count_) {
-      if (piece_count_ > 0) {
-        for (int64_t i = 0; i < blocks_.gap; ++i) rows_[slots_++] = unused_;
-      }
-      LinePiece& piece = pieces_[piece_count_];
-      int64_t line = begin / axis_.input;
-      piece.inner = begin - line * axis_.input;
-      piece.count = std::min(end - begin, axis_.input - piece.inner);
-      piece.slot = slots_;
-      piece.source = 0;
-      for (int a = geometry_.rank - 2; a >= 0; --a) {
-        const AxisGeometry& axis = geometry_.axis[a];
-        const int64_t first = line % axis.input * axis.stride - axis.pad_before;
-        line /= axis.input;
-        piece.outer[a] = first;
-        piece.source += first * output_.axis[a];
-      }
-      piece.source += line * output_.batch;
-      begin += piece.count;
+    for (int64_t n = 0; n < lines_.piece_count(); ++n) {
+      const LinePiece& piece = lines_.piece(n);
       for (int64_t i = 0; i < piece.count; ++i, result += columns_) {
-        rows_[slots_++] = result;
+        rows_[piece.slot + i] = result;
       }
     }
-    std::fill_n(rows_ + slots_, kTileRows, unused_);
-  }
-
-  // What the outer taps [first, last) read for the chunk at hand.
-  void CopyLines(int64_t first, int64_t last) {
-    A* lines = lines_;
-    for (int64_t tap = first; tap < last; ++tap, lines += blocks_.line_step) {
-      // How far the tap is from the first, along each outer axis.
-      std::array<int64_t, kMaxRank> shift{};
-      int64_t source = 0, index = tap;
-      for (int a = geometry_.rank - 2; a >= 0; --a) {
-        const AxisGeometry& axis = geometry_.axis[a];
-        shift[a] = index % axis.filter * axis.dilation;
-        source += shift[a] * output_.axis[a];
-        index /= axis.filter;
-      }
-      for (int64_t n = 0; n < piece_count_; ++n) {
-        CopyPiece(pieces_[n], shift, source, lines);
-      }
-      // What the last tile reads for no position: any number, but a subnormal
-      // one takes the processor a hundred cycles.
-      const LinePiece& end = pieces_[piece_count_ - 1];
-      const int64_t rest = slots_ % blocks_.rows;
-      std::fill_n(lines + (end.slot + end.count - 1) * step_ + blocks_.reach,
-                  (TileFor(rest) - rest) * step_, A(0));
-    }
-  }
-
-  void CopyPiece(const LinePiece& piece,
-                 const std::array<int64_t, kMaxRank>& shift, int64_t source,
-                 A* lines) {
-    A* to = lines + piece.slot * step_;
-    const int64_t pieces = blocks_.spread ? piece.count : 1;
-    const int64_t count = piece.count / pieces;
-    const bool inside = OuterFits(piece, shift);
-    touched_border_ |= !inside;
-    for (int64_t i = 0; i < pieces; ++i, to += step_) {
-      if (inside) {
-        CopyLine(piece.source + source, piece.inner + i, count, to);
-      } else {
-        std::fill_n(to, (count - 1) * step_ + blocks_.reach, A(0));
-      }
-    }
-    // The rest of the gap.
-    A* end = to + (count - 2) * step_ + blocks_.reach;
-    while (end < to + (count - 1 + blocks_.gap) * step_) *end++ = A(0);
-  }
-
-  bool OuterFits(const LinePiece& piece,
-                 const std::array<int64_t, kMaxRank>& shift) const {
-    for (int a = 0; a < geometry_.rank - 1; ++a) {
-      const int64_t o = piece.outer[a] + shift[a];
-      if (o < 0 || o >= geometry_.axis[a].output) return false;
-    }
-    return true;
-  }
-
-  // What `count` positions from `inner` on read of the line that begins at
-  // `source`.
-  void CopyLine(int64_t source, int64_t inner, int64_t count, A* to) {
-    const int64_t channels = geometry_.out_channels;
-    const int64_t begin = (inner * axis_.stride - axis_.pad_before) * channels;
-    const int64_t end =
-        begin + (count - 1) * axis_.stride * channels + blocks_.reach;
-    const int64_t from = std::clamp<int64_t>(0, begin, end);
-    const int64_t last =
-        std::clamp<int64_t>(axis_.output * channels, from, end);
-    touched_border_ |= from > begin || last < end;
-    for (int64_t i = begin; i < from; ++i) to[i - begin] = A(0);
-    CopyElements(reinterpret_cast<const A*>(call_.source) + source + from,
-                 last - from, to + (from - begin));
-    for (int64_t i = last; i < end; ++i) to[i - begin] = A(0);
-  }
-
-  // Lines are short: whole vectors, of which the last takes some elements
-  // again.
-  static void CopyElements(const A* from, int64_t count, A* to) {
-    if (count < kLanes<A>) {
-      for (int64_t i = 0; i < count; ++i) to[i] = from[i];
-      return;
-    }
-    for (int64_t i = 0; i + kLanes<A> < count; i += kLanes<A>) {
-      Store(to + i, Load(from + i));
-    }
-    Store(to + count - kLanes<A>, Load(from + count - kLanes<A>));
   }
 
   // Rows [row, row + rows) of the filter, of outer taps from `tap` on, and its
   // columns [first, last).
   void MultiplyRowBlock(int64_t tap, int64_t row, int64_t rows, int64_t first,
                         int64_t last) {
-    SetRows(row - tap * line_depth_, rows);
+    lines_.FindRows(row - tap * lines_.line_depth(), rows, at_);
     accumulate_ = row > 0;
     for (int64_t c = first; c < last; c += width_) {
       int64_t columns = std::min(width_, last - c);
@@ -227,21 +123,6 @@ class CopiedRows {
         MultiplyTile(p, std::min<int64_t>(blocks_.rows, slots_ - p), rows,
                      column, columns);
       }
-    }
-  }
-
-  // Where the copies begin that the rows of the filter multiply.
-  void SetRows(int64_t row, int64_t rows) {
-    const int64_t channels = geometry_.out_channels;
-    int64_t tap = row / line_depth_;
-    int64_t k = row % line_depth_ / channels;
-    int64_t channel = row % channels;
-    for (int64_t r = 0; r < rows;) {
-      int64_t at =
-          tap * blocks_.line_step + k * axis_.dilation * channels + channel;
-      for (; channel < channels && r < rows; ++channel) at_[r++] = at++;
-      channel = 0;
-      if (++k == axis_.filter) k = 0, ++tap;
     }
   }
 
@@ -312,9 +193,9 @@ class CopiedRows {
                          ? ahead_ + ahead_line_++ * kLanes<A>
                          : nullptr;
     WithTile(tile_rows, tile_vectors, [&](auto rows, auto vectors) {
-      MultiplyCopies<A, rows(), vectors()>(lines_ + slot * step_, step_, at_,
-                                           depth, filter_, filter_step_, ahead,
-                                           columns_, to);
+      MultiplyCopies<A, rows(), vectors()>(lines_.lines() + slot * step_, step_,
+                                           at_, depth, filter_, filter_step_,
+                                           ahead, columns_, to);
     });
   }
 
@@ -322,27 +203,23 @@ class CopiedRows {
   const Plan& plan_;
   const ConvTransposeGeometry& geometry_;
   const CopiedRowsBlocks& blocks_;
-  const AxisGeometry& axis_;  // the innermost
-  const ElementStrides output_;
+  const CopiedLines& copied_;
+  LineCopies<T> lines_;
   char* scratch_;
   std::atomic<bool>* found_nan_;
   const int64_t columns_, width_;
-  const int64_t depth_;       // taps x out_channels
-  const int64_t line_depth_;  // those of the innermost axis
+  const int64_t depth_;  // taps x out_channels
   const int64_t positions_;
   const int64_t step_;  // elements of the copy from a position to the next
   const bool stream_;   // complete sums go past the caches
 
   // The unit at hand.
-  int64_t piece_count_ = 0, slots_ = 0;
-  bool touched_border_ = false;
+  int64_t slots_ = 0;
   bool accumulate_ = false;
   A* panel_ = nullptr;
   int64_t* at_ = nullptr;
-  LinePiece* pieces_ = nullptr;
   A** rows_ = nullptr;  // of the result, by slot
   A* unused_ = nullptr;
-  A* lines_ = nullptr;
   const A* filter_ = nullptr;
   int64_t filter_step_ = 0;
   const A* ahead_ = nullptr;

@@ -11,11 +11,6 @@
 // plan_blocks.h.
 inline constexpr int kTileRows = CT_REGISTERS >= 32 ? 12 : 6;
 
-// Tiles of 12, 8, 6, 4, 2 and 1 rows are compiled; the next smaller one.
-inline int SmallerTile(int rows) {
-  return rows == 12 ? 8 : rows == 6 ? 4 : rows / 2;
-}
-
 // Calls run(rows, vectors) with the tile's size as compile-time constants. Four
 // vectors: of at most six rows, and with 32 registers.
 template <typename Run>
@@ -272,6 +267,67 @@ CT_NOINLINE void MultiplyPositions(const W* left, int64_t left_step,
       A* to = tile + r * tile_stride + v * kLanes<A>;
       if (accumulate) sums[r][v] += Load(to);
       Store(to, sums[r][v]);
+    }
+  }
+}
+
+// tile[r][c] (+)= sum over the positions s of all spans of lines[at[r] +
+// span.first + s * step] * columns[span.columns + s * columns_step + c], c <
+// kVectors vectors; rows of the tile are tile_stride apart. On the way it
+// fetches a cache line per position from `ahead` on. stream: sums go past the
+// caches.
+template <typename A, int kRows, int kVectors>
+CT_NOINLINE void MultiplyLines(const A* lines, const int64_t* at, int64_t step,
+                               const A* columns, int64_t columns_step,
+                               const LineSpans& spans, const A* ahead,
+                               bool accumulate, bool stream, A* tile,
+                               int64_t tile_stride) {
+  Vec<A> sums[kRows][kVectors];
+  const A* row[kRows];
+  // What is added to at the end has arrived by then.
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+    row[r] = lines + at[r];
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) {
+      sums[r][v] = Vec<A>{};
+      if (!stream) {
+        __builtin_prefetch(tile + r * tile_stride + v * kLanes<A>, 1);
+      }
+    }
+  }
+  for (int64_t n = 0; n < spans.count; ++n) {
+    const LineSpan& span = spans.spans[n];
+    int64_t i = span.first;
+    const A* column = columns + span.columns;
+    const A* const end = column + span.count * columns_step;
+    for (; column != end; column += columns_step, i += step) {
+      __builtin_prefetch(ahead, 0, 2);
+      ahead += 64 / sizeof(A);
+      Vec<A> values[kVectors];
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) {
+        values[v] = Load(column + v * kLanes<A>);
+      }
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r) {
+        const A value = row[r][i];
+#pragma GCC unroll 8
+        for (int v = 0; v < kVectors; ++v) sums[r][v] += value * values[v];
+      }
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) {
+      A* to = tile + r * tile_stride + v * kLanes<A>;
+      if (accumulate) sums[r][v] += Load(to);
+      if (stream) {
+        Stream(to, sums[r][v]);
+      } else {
+        Store(to, sums[r][v]);
+      }
     }
   }
 }

@@ -29,9 +29,6 @@ class PositionRows {
         width_(blocks_.vectors * kLanes<A>),
         panel_step_(blocks_.slots * width_ + kLanes<A>),
         step_(geometry_.axis[inner_].stride * output_.axis[inner_]),
-        merges_(blocks_.all_taps && output_.channel == 1 &&
-                output_.axis[inner_] == geometry_.group_out_channels() &&
-                geometry_.axis[inner_].dilation == 1),
         output_end_(NumElements(geometry_.OutputDims())) {}
 
   // Takes plan.scratch_bytes from p on.
@@ -43,7 +40,6 @@ class PositionRows {
     };
     pieces_ = reinterpret_cast<PositionPiece*>(
         take(blocks_.chunk * sizeof(PositionPiece)));
-    runs_ = reinterpret_cast<TapRun*>(take(blocks_.runs * sizeof(TapRun)));
     const int64_t slots = std::max(blocks_.slots, blocks_.chunk);
     x_at_ = reinterpret_cast<int64_t*>(take(slots * 32));
     ahead_at_ = x_at_ + 3 * slots;
@@ -68,8 +64,6 @@ class PositionRows {
     return right_ + (column - first_column_) / width_ * panel_step_;
   }
 
-  // Some tap has left the output since Take.
-  bool touched_border() const { return touched_border_; }
   // Every tap maps some position of the chunk into the output, as far as each
   // axis by itself goes.
   bool reaches_all() const { return reaches_all_; }
@@ -78,7 +72,6 @@ class PositionRows {
   void Take(int64_t begin, int64_t end) {
     const int64_t length = geometry_.axis[inner_].input;
     piece_count_ = 0;
-    touched_border_ = false;
     for (int64_t slot = 0; begin < end;) {
       PositionPiece& piece = pieces_[piece_count_++];
       int64_t line = begin / length;
@@ -100,8 +93,6 @@ class PositionRows {
       slot += Words(piece.count);
       begin += piece.count;
     }
-    const PositionPiece& last = pieces_[piece_count_ - 1];
-    count_ = last.slot + Words(last.count);
     ReachTaps();
   }
 
@@ -169,19 +160,10 @@ class PositionRows {
     SetTap(tap, &run);
     run.dy +=
         (group * geometry_.group_out_channels() + first) * output_.channel;
-    run.skipped = 0;
-    run_count_ = 0;
-    for (int64_t row = 0; row < rows; row += kTileRows) {
-      run.row = row;
-      run.length = std::min<int64_t>(kTileRows, rows - row);
-      run.same_line = row > 0;
-      runs_[run_count_++] = run;
-      run.dy += kTileRows * output_.channel;
-    }
     int64_t filled = 0;
     for (int64_t n = 0; n < piece_count_; ++n) {
       const PositionPiece& piece = pieces_[n];
-      if (!OuterFits(piece, runs_[0])) continue;
+      if (!OuterFits(piece, run)) continue;
       const int64_t begin = std::max(piece.inner, run.low[inner_]);
       const int64_t end = std::min(piece.inner + piece.count, run.high[inner_]);
       if (begin >= end) continue;
@@ -190,11 +172,11 @@ class PositionRows {
       const int64_t* x_at = x_at_ + piece.slot;
       std::copy(x_at + first_word, x_at + last_word, at_ + filled);
       if constexpr (kInPairs<T>) {
-        CopyPairsOfRows(piece, begin, end, filled);
+        CopyPairsOfRows(piece, run, rows, begin, end, filled);
       } else if (copy) {
-        CopyInside(piece, begin, end, filled);
+        CopyInside(piece, run, rows, begin, end, filled);
       } else {
-        int64_t dy = piece.dy + runs_[0].dy + (begin - piece.inner) * step_;
+        int64_t dy = piece.dy + run.dy + (begin - piece.inner) * step_;
         for (int64_t i = begin; i < end; ++i, dy += step_) {
           dy_at_[filled + i - begin] = dy;
         }
@@ -202,30 +184,6 @@ class PositionRows {
       filled += last_word - first_word;
     }
     return filled;
-  }
-
-  // The block of rows [first, first + rows) over all taps, for all positions of
-  // the chunk; zeros where a tap leaves the output. Returns their number.
-  int64_t TakeAllTaps(int64_t first, int64_t rows) {
-    if constexpr (!kInPairs<T>) {  // the plan widens what takes all taps
-      MakeRuns(first, rows);
-      std::copy_n(x_at_, count_, at_);
-      int64_t low = 0, high = geometry_.axis[inner_].input;
-      for (int64_t r = 0; r < run_count_; ++r) {
-        low = std::max(low, runs_[r].low[inner_]);
-        high = std::min(high, runs_[r].high[inner_]);
-      }
-      for (int64_t n = 0; n < piece_count_; ++n) {
-        const PositionPiece& piece = pieces_[n];
-        const int64_t end = piece.inner + piece.count;
-        const int64_t from = std::clamp(low, piece.inner, end);
-        const int64_t to = std::clamp(high, from, end);
-        for (int64_t i = piece.inner; i < from; ++i) CopyAtBorder(piece, i);
-        CopyInside(piece, from, to, piece.slot + from - piece.inner);
-        for (int64_t i = to; i < end; ++i) CopyAtBorder(piece, i);
-      }
-    }
-    return count_;
   }
 
   static constexpr int64_t kLineElements = 64 / sizeof(W);
@@ -335,74 +293,25 @@ class PositionRows {
     }
   }
 
-  // Input positions [low, high) of an axis that taps first..last map into the
-  // output.
-  void SetAxis(int a, int64_t first, int64_t last, TapRun* run) const {
+  // Input positions [low, high) of an axis that tap k maps into the output.
+  void SetAxis(int a, int64_t k, TapRun* run) const {
     const AxisGeometry& axis = geometry_.axis[a];
-    const int64_t before = axis.pad_before - first * axis.dilation;
-    const int64_t room = axis.output + axis.pad_before - last * axis.dilation;
+    const int64_t before = axis.pad_before - k * axis.dilation;
+    const int64_t room = axis.output + before;
     run->low[a] = before <= 0 ? 0 : (before + axis.stride - 1) / axis.stride;
     run->high[a] = room <= 0 ? 0
                              : std::min(axis.input,
                                         (room + axis.stride - 1) / axis.stride);
   }
 
-  // The tap of all axes but the innermost.
-  void SetOuterTap(int64_t tap, TapRun* run) const {
-    run->outer_dy = 0;
-    for (int a = inner_ - 1; a >= 0; --a) {
+  void SetTap(int64_t tap, TapRun* run) const {
+    run->dy = 0;
+    for (int a = inner_; a >= 0; --a) {
       const AxisGeometry& axis = geometry_.axis[a];
       const int64_t k = tap % axis.filter;
       tap /= axis.filter;
-      SetAxis(a, k, k, run);
-      run->outer_dy += (k * axis.dilation - axis.pad_before) * output_.axis[a];
-    }
-  }
-
-  void SetInnerTaps(int64_t first, int64_t last, TapRun* run) const {
-    const AxisGeometry& axis = geometry_.axis[inner_];
-    run->first_tap = first;
-    run->last_tap = last;
-    SetAxis(inner_, first, last, run);
-    run->dy = run->outer_dy +
-              (first * axis.dilation - axis.pad_before) * output_.axis[inner_];
-  }
-
-  void SetTap(int64_t tap, TapRun* run) const {
-    const int64_t inner_taps = geometry_.axis[inner_].filter;
-    SetOuterTap(tap / inner_taps, run);
-    SetInnerTaps(tap % inner_taps, tap % inner_taps, run);
-  }
-
-  // Splits the rows into runs, none of which crosses register tiles.
-  void MakeRuns(int64_t first, int64_t rows) {
-    const int64_t group_out = geometry_.group_out_channels();
-    const int64_t inner_taps = geometry_.axis[inner_].filter;
-    int64_t outer = -1;
-    run_count_ = 0;
-    for (int64_t row = 0; row < rows;) {
-      TapRun& run = runs_[run_count_++];
-      const int64_t tap = (first + row) / group_out;
-      const int64_t line = tap / inner_taps;
-      const int64_t end_tap = merges_ ? (line + 1) * inner_taps : tap + 1;
-      const int64_t end_tile = (row / kTileRows + 1) * kTileRows;
-      if (line == outer) {
-        run = runs_[run_count_ - 2];
-        run.same_line = true;
-      } else {
-        SetOuterTap(line, &run);
-        run.same_line = false;
-        outer = line;
-      }
-      run.row = row;
-      run.length =
-          std::min({end_tap * group_out - first, end_tile, rows}) - row;
-      run.skipped = first + row - tap * group_out;
-      SetInnerTaps(
-          tap - line * inner_taps,
-          (first + row + run.length - 1) / group_out - line * inner_taps, &run);
-      run.dy += run.skipped * output_.channel;
-      row += run.length;
+      SetAxis(a, k, run);
+      run->dy += (k * axis.dilation - axis.pad_before) * output_.axis[a];
     }
   }
 
@@ -413,11 +322,6 @@ class PositionRows {
       }
     }
     return true;
-  }
-
-  W* RowsOf(const TapRun& run, int64_t slot) const {
-    return left_ + run.row / kTileRows * blocks_.left_step + slot * kTileRows +
-           run.row % kTileRows;
   }
 
   // The columns of a piece, from x on in the input.
@@ -443,12 +347,14 @@ class PositionRows {
   // The rows of the block at positions [begin, end) of a piece, to `slot` on.
   // Zeros stand for the neighbour that a pair at the end lacks.
   void CopyPairsOfRows([[maybe_unused]] const PositionPiece& piece,
+                       [[maybe_unused]] const TapRun& run,
+                       [[maybe_unused]] int64_t rows,
                        [[maybe_unused]] int64_t begin,
                        [[maybe_unused]] int64_t end,
                        [[maybe_unused]] int64_t slot) {
 #ifdef CT_BFLOAT16_PAIRS
     // Position by position: what lies side by side is read once.
-    const T* dy = call_.output_grad + piece.dy + runs_[0].dy;
+    const T* dy = call_.output_grad + piece.dy + run.dy;
     const int64_t step = kTileRows * output_.channel;
     int64_t i = (begin - piece.inner) / 2 * 2;
     for (; i < end - piece.inner; i += 2, ++slot) {
@@ -456,9 +362,9 @@ class PositionRows {
       const T* second =
           i + 1 + piece.inner < end ? dy + (i + 1) * step_ : nullptr;
       W* to = left_ + slot * kTileRows;
-      for (int64_t r = 0; r < run_count_; ++r, to += blocks_.left_step) {
-        PairRows(first, second, output_.channel, runs_[r].length, kTileRows,
-                 to);
+      for (int64_t r = 0; r < rows; r += kTileRows, to += blocks_.left_step) {
+        PairRows(first, second, output_.channel,
+                 std::min<int64_t>(kTileRows, rows - r), kTileRows, to);
         if (first != nullptr) first += step;
         if (second != nullptr) second += step;
       }
@@ -466,159 +372,41 @@ class PositionRows {
 #endif
   }
 
-  // Positions [begin, end) of a piece, where all taps of the innermost axis
-  // fit, to `slot` on.
-  void CopyInside(const PositionPiece& piece, int64_t begin, int64_t end,
-                  int64_t slot) {
-    for (int64_t r = 0; r < run_count_;) {
-      int64_t runs = 1;
-      while (r + runs < run_count_ && runs_[r + runs].row % kTileRows != 0) {
-        ++runs;
-      }
-      int64_t i = begin;
+  // Positions [begin, end) of a piece, to `slot` on.
+  void CopyInside(const PositionPiece& piece, const TapRun& run, int64_t rows,
+                  int64_t begin, int64_t end, int64_t slot) {
+    for (int64_t row = 0; row < rows; row += kTileRows) {
+      const int64_t length = std::min<int64_t>(kTileRows, rows - row);
+      int64_t from = piece.dy + run.dy + row * output_.channel +
+                     (begin - piece.inner) * step_;
+      W* to = left_ + row / kTileRows * blocks_.left_step + slot * kTileRows;
+      int64_t count = end - begin;
       if constexpr (kNative<T>) {
-        if (output_.channel == 1) {
-          i += CopyTile(piece, runs_ + r, runs, begin, end, slot);
-        }
+        const int64_t copied = CopyTile(from, count, to);
+        from += copied * step_;
+        to += copied * kTileRows;
+        count -= copied;
       }
-      for (; i < end; ++i) {
-        for (int64_t n = r; n < r + runs; ++n) {
-          CopyRun(piece, runs_[n], i, slot + i - begin);
-        }
+      for (; count > 0; --count, from += step_, to += kTileRows) {
+        WidenRow<T>(call_.output_grad + from, output_.channel, length, to);
       }
-      r += runs;
     }
   }
 
-  void CopyRun(const PositionPiece& piece, const TapRun& run, int64_t i,
-               int64_t slot) {
-    A* to = RowsOf(run, slot);
-    if (!OuterFits(piece, run)) {
-      touched_border_ = true;
-      std::fill_n(to, run.length, A(0));
-      return;
-    }
-    WidenRow<T>(
-        call_.output_grad + piece.dy + run.dy + (i - piece.inner) * step_,
-        output_.channel, run.length, to);
-  }
-
-  // The runs of one register tile, vector by vector. Returns how many positions
-  // were taken: not those whose vectors would leave the tensor.
-  int64_t CopyTile(const PositionPiece& piece, const TapRun* runs,
-                   int64_t count, int64_t begin, int64_t end, int64_t slot) {
-    static constexpr A kZeros[kRowVectors * kLanes<A>] = {};
-    const A* dy = reinterpret_cast<const A*>(call_.output_grad);
-    const A* from[kTileRows];
-    int64_t step[kTileRows], row[kTileRows];
-    for (int64_t r = 0; r < count; ++r) {
-      row[r] = runs[r].row % kTileRows;
-      from[r] = kZeros;
-      step[r] = 0;
-      if (!runs[r].same_line) line_fits_ = OuterFits(piece, runs[r]);
-      if (!line_fits_) {
-        touched_border_ = true;
-        continue;
-      }
-      const int64_t first =
-          piece.dy + runs[r].dy + (begin - piece.inner) * step_;
-      from[r] = dy + first;
-      step[r] = step_;
-      const int64_t room = output_end_ - first - kRowVectors * kLanes<A>;
-      end = std::min(end, room < 0 ? begin : begin + room / step_ + 1);
-    }
-    if (begin >= end) return 0;
-    A* to = RowsOf(runs[0], slot);
-    switch (count) {
-      case 1:
-        CopyVectors<1>(from, step, row, end - begin, to);
-        break;
-      case 2:
-        CopyVectors<2>(from, step, row, end - begin, to);
-        break;
-      case 3:
-        CopyVectors<3>(from, step, row, end - begin, to);
-        break;
-      case 4:
-        CopyVectors<4>(from, step, row, end - begin, to);
-        break;
-      default:
-        for (int64_t i = begin; i < end; ++i, to += kTileRows) {
-          for (int64_t r = 0; r < count; ++r) {
-            CopyVectors<1>(from + r, step + r, row + r, 1, to);
-            from[r] += step[r];
-          }
-        }
-    }
-    return end - begin;
-  }
-
-  template <int kRuns>
-  static void CopyVectors(const A* const* from, const int64_t* step,
-                          const int64_t* row, int64_t positions, A* to) {
-    const A* at[kRuns];
-    for (int r = 0; r < kRuns; ++r) at[r] = from[r];
-    for (int64_t p = 0; p < positions; ++p, to += kTileRows) {
+  // A register tile's rows, in whole vectors. Returns how many positions were
+  // taken: not those whose vectors would leave the tensor.
+  int64_t CopyTile(int64_t from, int64_t count, A* to) const {
+    const int64_t room = output_end_ - from - kRowVectors * kLanes<A>;
+    if (output_.channel != 1 || room < 0) return 0;
+    if (room < (count - 1) * step_) count = room / step_ + 1;
+    const A* dy = reinterpret_cast<const A*>(call_.output_grad) + from;
+    for (int64_t i = 0; i < count; ++i, dy += step_, to += kTileRows) {
 #pragma GCC unroll 4
-      for (int r = 0; r < kRuns; ++r) {
-#pragma GCC unroll 4
-        for (int v = 0; v < kRowVectors; ++v) {
-          Store(to + row[r] + v * kLanes<A>, Load(at[r] + v * kLanes<A>));
-        }
-        at[r] += step[r];
+      for (int v = 0; v < kRowVectors; ++v) {
+        Store(to + v * kLanes<A>, Load(dy + v * kLanes<A>));
       }
     }
-  }
-
-  // One position for which some taps of the innermost axis leave the output: of
-  // a run, those that do not are neighbours, too.
-  void CopyAtBorder(const PositionPiece& piece, int64_t i) {
-    const int64_t group_out = geometry_.group_out_channels();
-    const AxisGeometry& axis = geometry_.axis[inner_];
-    const TapRange inside = InsideTapsOf(axis, i);
-    touched_border_ = true;
-    for (int64_t r = 0; r < run_count_; ++r) {
-      const TapRun& run = runs_[r];
-      A* to = RowsOf(run, piece.slot + i - piece.inner);
-      if (!run.same_line) line_fits_ = OuterFits(piece, run);
-      const int64_t first = std::max(run.first_tap, inside.begin);
-      const int64_t last = std::min(run.last_tap + 1, inside.end);
-      // Elements of the run.
-      const int64_t origin = run.first_tap * group_out + run.skipped;
-      const int64_t begin = std::max<int64_t>(0, first * group_out - origin);
-      const int64_t end =
-          line_fits_ ? std::min(run.length, last * group_out - origin) : 0;
-      CopyPartOfRun(
-          call_.output_grad + piece.dy + run.dy + (i - piece.inner) * step_,
-          begin, end, run.length, to);
-    }
-  }
-
-  // Taps of the innermost axis that map input position i into the output.
-  static TapRange InsideTapsOf(const AxisGeometry& axis, int64_t i) {
-    const int64_t low = axis.pad_before - i * axis.stride;
-    const int64_t high = axis.output - 1 + low;
-    return {low <= 0 ? 0 : (low + axis.dilation - 1) / axis.dilation,
-            high < 0 ? 0 : high / axis.dilation + 1};
-  }
-
-  // Elements [begin, end) of a run, zeros for its others.
-  void CopyPartOfRun(const T* from, int64_t begin, int64_t end, int64_t length,
-                     A* to) const {
-    if constexpr (kNative<T>) {
-      for (int v = 0; v < kRowVectors; ++v) Store(to + v * kLanes<A>, Vec<A>{});
-    } else {
-      std::fill_n(to, length, A(0));
-    }
-    if (begin >= end) return;
-    if constexpr (kNative<T>) {
-      if (output_.channel == 1) {
-        for (; begin < end; ++begin) to[begin] = static_cast<A>(from[begin]);
-        return;
-      }
-    }
-    WidenRow<T>(from + begin * output_.channel, output_.channel, end - begin,
-                to + begin);
+    return count;
   }
 
   const FilterGradCall<T>& call_;
@@ -627,18 +415,14 @@ class PositionRows {
   const int inner_;
   const ElementStrides input_, output_;
   const int64_t width_, panel_step_, step_;
-  const bool merges_;  // adjacent taps of the innermost axis make one run
   const int64_t output_end_;
 
   // The chunk at hand.
   std::array<TapRange, kMaxRank> reach_{};
   bool reaches_all_ = true;
-  int64_t piece_count_ = 0, run_count_ = 0, count_ = 0, first_column_ = 0;
-  bool touched_border_ = false;
-  bool line_fits_ = false;  // of the piece, for the runs of one outer tap
+  int64_t piece_count_ = 0, first_column_ = 0;
   const W* in_place_ = nullptr;
   PositionPiece* pieces_ = nullptr;
-  TapRun* runs_ = nullptr;
   int64_t* x_at_ = nullptr;  // columns of all positions
   int64_t* at_ = nullptr;    // of those that the block of rows takes
   int64_t* dy_at_ = nullptr;

@@ -1,12 +1,12 @@
 // The filter gradient: sums run over positions. Step 6 of the path of a call.
 //
 // A matrix product: rows are taps x out_channels, columns are in_channels, and
-// the sums run over the positions of the input. A unit owns some blocks of rows
-// and a range of positions. It takes the range in chunks: the input of a chunk
-// is copied once, in panels of columns, and each block of rows copies what it
-// takes of output_grad; register tiles then run over copies that stay in the
-// caches. Partial sums of position ranges are added in order afterwards, so the
-// bits do not depend on who computed them.
+// the sums run over the positions of the input. A unit owns some blocks of
+// rows, of one tap each, and a range of positions. It takes the range in
+// chunks: the input of a chunk is copied once, in panels of columns, and each
+// block of rows copies what it takes of output_grad; register tiles then run
+// over copies that stay in the caches. Partial sums of position ranges are
+// added in order afterwards, so the bits do not depend on who computed them.
 #ifndef CONV_TRANSPOSE_ND_KERNELS_CPU_POSITIONS_INL_H_
 #define CONV_TRANSPOSE_ND_KERNELS_CPU_POSITIONS_INL_H_
 
@@ -79,20 +79,18 @@ class Positions {
         RunColumns(c, std::min(columns_, c + blocks_.column_block));
       }
     }
-    if (blocks_.all_taps || kInPairs<T>) FindNaN();
+    if (kInPairs<T>) FindNaN();
   }
 
  private:
-  // A block of rows: of all taps, or of one.
+  // A block of rows of one tap.
   struct Tile {
     int64_t group, tap, first, rows;
   };
   Tile TileOf(int64_t index) const {
-    const int64_t all =
-        blocks_.all_taps ? filter_rows_ : geometry_.group_out_channels();
+    const int64_t all = geometry_.group_out_channels();
     const int64_t blocks = (all + blocks_.row_block - 1) / blocks_.row_block;
-    const int64_t taps =
-        blocks_.all_taps ? 1 : filter_rows_ / geometry_.group_out_channels();
+    const int64_t taps = filter_rows_ / all;
     Tile tile;
     tile.first = index % blocks * blocks_.row_block;
     tile.rows = std::min(all - tile.first, blocks_.row_block);
@@ -111,9 +109,7 @@ class Positions {
   // The first tile from `index` on that has a product in the chunk at hand; the
   // sums of the others are zero so far.
   int64_t NextTile(int64_t index) {
-    if (blocks_.all_taps || index >= last_tile_ || chunk_.reaches_all()) {
-      return index;
-    }
+    if (index >= last_tile_ || chunk_.reaches_all()) return index;
     int64_t next = index;
     while (next < last_tile_) {
       const Tile tile = TileOf(next);
@@ -145,9 +141,7 @@ class Positions {
         chunk_.TakeColumns(group, begin, end - begin);
       }
       const int64_t positions =
-          blocks_.all_taps
-              ? chunk_.TakeAllTaps(tile.first, tile.rows)
-              : chunk_.TakeTap(tile.tap, group, tile.first, tile.rows, true);
+          chunk_.TakeTap(tile.tap, group, tile.first, tile.rows, true);
       SetAhead(index);
       A* sums = SumsOf(tile);
       for (int64_t c = begin; c < end; c += width_) {
@@ -170,9 +164,7 @@ class Positions {
       return;
     }
     const Tile next = TileOf(index + 1);
-    const int64_t group_out = geometry_.group_out_channels();
-    ahead_ = chunk_.AheadOfRows(next.tap + next.first / group_out, next.group,
-                                next.first % group_out, next.rows);
+    ahead_ = chunk_.AheadOfRows(next.tap, next.group, next.first, next.rows);
   }
 
   void MultiplyTile(int64_t positions, int64_t row, int64_t rows,
@@ -256,9 +248,8 @@ class Positions {
     }
   }
 
-  // Zeros beyond the border, or beside a position that has no neighbour in its
-  // pair, may have met an infinity or NaN; or an infinity a number that pairs
-  // flush to zero.
+  // Zeros beside a position that has no neighbour in its pair may have met an
+  // infinity or NaN; or an infinity a number that pairs flush to zero.
   void FindNaN() {
     for (int64_t index = first_tile_; index < last_tile_; ++index) {
       const Tile tile = TileOf(index);
@@ -294,19 +285,19 @@ class Positions {
   A* channels_ = nullptr;
 };
 
-// False where zeros may have met an infinity or NaN (FindNaN): the call has to
-// be run again, exactly.
-template <typename T>
-bool RunPositions(const FilterGradCall<T>& call, char* shared, char* scratch,
-                  const ParallelFor& parallel_for) {
+// Runs the units of Kernel, Positions or AllTaps. False where zeros may have
+// met an infinity or NaN (FindNaN): the call has to be run again, exactly.
+template <template <typename> class Kernel, typename T>
+bool RunSums(const FilterGradCall<T>& call, char* shared, char* scratch,
+             const ParallelFor& parallel_for) {
   using A = Compute<T>;
   const bool direct = kNative<T> && call.plan.positions.splits == 1;
   A* partial =
       direct ? reinterpret_cast<A*>(call.result) : reinterpret_cast<A*>(shared);
   std::atomic<bool> found_nan{false};
-  const Positions<T> kernel(call, partial, scratch, &found_nan);
+  const Kernel<T> kernel(call, partial, scratch, &found_nan);
   parallel_for(call.plan.units, 1, [&](int64_t begin, int64_t end, int worker) {
-    Positions<T> own = kernel;
+    Kernel<T> own = kernel;
     for (int64_t unit = begin; unit < end; ++unit) own.RunUnit(unit, worker);
   });
   if (found_nan.load() && call.plan.exact != nullptr) return false;

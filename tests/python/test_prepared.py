@@ -43,6 +43,33 @@ def test_input_grad():
         oracle.assert_within(call(dy), exact, bound, str(case))
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_filter_grad(dtype):
+    rng = np.random.default_rng(5)
+    for rank in (1, 2, 3):
+        case = oracle.random_case(rng, rank)
+        x, w = oracle.random_operands(rng, case, dtype)
+        dy = rng.standard_normal(case.output_shape).astype(dtype)
+        _, (exact, bound) = oracle.expected_gradients(case, x, w, dy)
+        call = core.prepare_filter_grad(w.shape, **case.attributes())
+        for _ in range(2):
+            dw = call(x, dy)
+            assert dw.dtype == x.dtype
+            oracle.assert_within(dw, exact, bound, str(case))
+
+
+def test_filter_grad_of_changing_shapes_and_dtypes():
+    rng = np.random.default_rng(6)
+    call = core.prepare_filter_grad([4, 4, 8, 16], strides=2)
+    for _ in range(2):
+        for length in range(1, 12):
+            for dtype in (np.float32, np.float64):
+                x = rng.standard_normal((2, length, 3, 16)).astype(dtype)
+                dy = rng.standard_normal((2, 2 * length, 6, 8)).astype(dtype)
+                same = core.filter_grad(x, [4, 4, 8, 16], dy, strides=2)
+                np.testing.assert_array_equal(call(x, dy), same)
+
+
 def test_bias_and_activation():
     rng = np.random.default_rng(1)
     x, w = rng.standard_normal((2, 5, 6, 16)), rng.standard_normal((4, 4, 8, 16))
@@ -111,7 +138,26 @@ def test_errors(make, array, message):
         make(w)(np.zeros(array, np.float32))
 
 
+@pytest.mark.parametrize(
+    ("options", "shapes", "message"),
+    [
+        ({"strides": 0}, [(1, 4, 8), (1, 4, 4)], r"strides\[1\].*got 0"),
+        ({"num_threads": -1}, [(1, 4, 8), (1, 4, 4)], "num_threads.*-1"),
+        ({}, [(1, 4, 7), (1, 4, 4)], "in_channels"),
+        ({}, [(1, 4, 8), (1, 4, 5)], "out_channels"),
+        ({}, [(1, 4, 8), (1, 5, 4)], "output"),
+    ],
+)
+def test_errors_of_filter_grad(options, shapes, message):
+    with pytest.raises(ValueError, match=message):
+        call = core.prepare_filter_grad([3, 4, 8], **options)
+        call(*(np.zeros(shape, np.float32) for shape in shapes))
+
+
 def test_dtypes_must_agree():
     call = core.prepare_conv_transpose(np.zeros((3, 4, 8), np.float32))
     with pytest.raises(ValueError, match="dtype of filter, float32, got float64"):
         call(np.zeros((1, 4, 8), np.float64))
+    grad = core.prepare_filter_grad([3, 4, 8])
+    with pytest.raises(ValueError, match="dtype of input, float32, got float64"):
+        grad(np.zeros((1, 4, 8), np.float32), np.zeros((1, 4, 4), np.float64))

@@ -223,6 +223,7 @@ void BlockLines(Plan* plan) {
     multiply_adds /= static_cast<double>(geometry.axis[a].output);
   }
   int64_t left = sums / blocks.columns;
+  int64_t units = blocks.column_blocks * geometry.batch * geometry.groups;
   for (int a = inner; a >= 0; --a) {
     const AxisGeometry& axis = geometry.axis[a];
     // Whole strides; a unit's edges cost as much as its reach beyond them.
@@ -238,6 +239,13 @@ void BlockLines(Plan* plan) {
     block = std::min({block, std::max<int64_t>(fitting, 1), axis.output});
     // Of equal size.
     blocks.blocks[a] = CeilDiv(axis.output, block);
+    units *= blocks.blocks[a];
+    // Three or five units keep two threads waiting for the last; four or six
+    // cost each of them a little more.
+    if (a == 0 && units < 8 && units % 2 == 1 && units > 1 &&
+        axis.output / (blocks.blocks[0] + 1) >= 3 * least) {
+      ++blocks.blocks[0];
+    }
     block = CeilDiv(axis.output, blocks.blocks[a]);
     blocks.block[a] = std::min(RoundUp(block, axis.stride), axis.output);
     blocks.blocks[a] = CeilDiv(axis.output, blocks.block[a]);

@@ -311,6 +311,11 @@ bool PlanWinogradGrad(Plan* plan) {
   const int64_t chunks = winograd.max_tiles / (2 * blocks.chunk);
   blocks.splits =
       std::clamp<int64_t>(std::min({CeilDiv(16, units), kept, chunks}), 1, 16);
+  // Three units keep two threads waiting for the last.
+  if (blocks.splits > 1 && units * blocks.splits < 8 &&
+      units * blocks.splits % 2 == 1) {
+    --blocks.splits;
+  }
   // Chunks of equal size.
   const int64_t range = CeilDiv(winograd.max_tiles, blocks.splits);
   blocks.chunk = CeilDiv(range, CeilDiv(range, blocks.chunk));

@@ -1,5 +1,4 @@
-// The filter gradient where out_channels are few: rows run over all taps. Step
-// 6 of the path of a call.
+// The filter gradient along copied lines. Step 6 of the path of a call.
 //
 // The matrix product of positions-inl.h, of which a row is one element of what
 // a position's taps read of output_grad. Along copied lines (line_copies-inl.h)
@@ -53,7 +52,7 @@ class AllTaps {
     last_tap_ = std::min(first_tap_ + blocks_.tile_group, blocks_.tiles);
     const int64_t split = unit;
     sums_ = partial_ + split * filter_elements_;
-    const int64_t chunks = (positions_ + copied_.chunk - 1) / copied_.chunk;
+    const int64_t chunks = CeilDiv(positions_, copied_.chunk);
     const int64_t first = chunks * split / blocks_.splits;
     const int64_t last = chunks * (split + 1) / blocks_.splits;
     for (int64_t chunk = first; chunk < last; ++chunk) {
@@ -147,11 +146,8 @@ class AllTaps {
       if (inside && count > 0) {
         const LineSpan span{(piece.slot + first) * copied_.step,
                             (position + first) * step, count};
-        LineSpan* const last = spans - 1;
-        if (spans > begin &&
-            span.first == last->first + last->count * copied_.step &&
-            span.columns == last->columns + last->count * step) {
-          last->count += count;
+        if (spans > begin && Follows(spans[-1], span, step)) {
+          spans[-1].count += count;
         } else {
           *spans++ = span;
         }
@@ -159,6 +155,13 @@ class AllTaps {
       position += piece.count;
     }
     return spans;
+  }
+
+  // Whether the columns of positions are `columns_step` apart across both.
+  bool Follows(const LineSpan& span, const LineSpan& next,
+               int64_t columns_step) const {
+    return next.first == span.first + span.count * copied_.step &&
+           next.columns == span.columns + span.count * columns_step;
   }
 
   // Positions [low, high) of a line that tap k of it maps into the output.

@@ -1,4 +1,5 @@
-// The filter gradient: sums run over positions. Step 6 of the path of a call.
+// The filter gradient tap by tap: of groups, in pairs, and where lines are too
+// long to be copied (all_taps-inl.h). Step 6 of the path of a call.
 //
 // A matrix product: rows are taps x out_channels, columns are in_channels, and
 // the sums run over the positions of the input. A unit owns some blocks of

@@ -10,7 +10,7 @@ from benchmarks.workload import Case, Workload
 
 
 def make(case: Case, constant: bool) -> Callable[[], Any]:
-    """One call of conv_transpose_nd.core: a filter gradient has nothing to pack, and is prepared."""
+    """One call of conv_transpose_nd.core; that of a filter gradient is prepared."""
     from conv_transpose_nd import core
 
     workload = case.workload

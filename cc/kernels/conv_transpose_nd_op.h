@@ -165,7 +165,8 @@ class ConvTransposeNDKernel : public tensorflow::OpKernel {
     OP_REQUIRES_OK(context, tensorflow::TensorShape::BuildTensorShape(
                                 (geometry.*result_dims)(), &result_shape));
     tensorflow::Tensor* result = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, result_shape, &result));
+    OP_REQUIRES_OK(context,
+                   Device::AllocateResult(context, result_shape, &result));
     if (result->NumElements() == 0) return;
     operands.result = result->data();
     Device::Prepare(result->data(), result->TotalBytes());
@@ -202,8 +203,7 @@ class ConvTransposeNDKernel : public tensorflow::OpKernel {
 
   static absl::Status AllocateBytes(tensorflow::OpKernelContext* context,
                                     int64_t bytes, tensorflow::Tensor* tensor) {
-    TF_RETURN_IF_ERROR(context->allocate_temp(
-        tensorflow::DT_UINT8, tensorflow::TensorShape({bytes}), tensor));
+    TF_RETURN_IF_ERROR(Device::AllocateTemporary(context, bytes, tensor));
     Device::Prepare(tensor->data(), bytes);
     return absl::OkStatus();
   }

@@ -8,6 +8,7 @@
 #include "cc/kernels/conv_transpose_nd_op.h"
 #include "cc/kernels/cpu/conv_transpose.h"
 #include "cc/kernels/cpu/huge_pages.h"
+#include "cc/kernels/kept_allocator.h"
 #include "cc/kernels/trace.h"
 #include "tensorflow/core/framework/device_base.h"
 #include "tensorflow/core/lib/core/threadpool.h"
@@ -47,6 +48,17 @@ struct CpuDevice {
     return ShareLoops(pool->NumThreads(), [pool](std::function<void()> help) {
       pool->Schedule(std::move(help));
     });
+  }
+
+  static absl::Status AllocateResult(OpKernelContext* context,
+                                     const tensorflow::TensorShape& shape,
+                                     tensorflow::Tensor** result) {
+    return AllocateKeptResult(context, shape, result);
+  }
+
+  static absl::Status AllocateTemporary(OpKernelContext* context, int64_t bytes,
+                                        tensorflow::Tensor* tensor) {
+    return AllocateKeptBytes(context, bytes, tensor);
   }
 
   // Memory that the call is about to write.

@@ -95,6 +95,18 @@ struct GpuDevice {
          {"output", ShapeText(plan.geometry.OutputDims())}});
   }
 
+  static absl::Status AllocateResult(OpKernelContext* context,
+                                     const tensorflow::TensorShape& shape,
+                                     tensorflow::Tensor** result) {
+    return context->allocate_output(0, shape, result);
+  }
+
+  static absl::Status AllocateTemporary(OpKernelContext* context, int64_t bytes,
+                                        tensorflow::Tensor* tensor) {
+    return context->allocate_temp(tensorflow::DT_UINT8,
+                                  tensorflow::TensorShape({bytes}), tensor);
+  }
+
   static void Prepare(void*, int64_t) {}
 
   // The tables: one copy to the device serves all calls.

@@ -236,7 +236,7 @@ void DefineDescriptions(py::module_& m) {
   m.def("force_family", &SetFamily, py::arg("family"),
         "Uses this kernel family wherever it can run, None: the fastest. For "
         "tests.");
-  m.def("release_memory", &ReleaseMemory,
+  m.def("release_memory", &FreeKeptBlocks,
         "Frees the memory that is kept for the next results, up to 256 MB; "
         "returns how many bytes that was.");
   m.def("set_target", &SetTarget, py::arg("name"),

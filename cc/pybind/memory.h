@@ -8,12 +8,9 @@
 #include <memory>
 
 #include "cc/core/geometry.h"
+#include "cc/kernels/cpu/kept_memory.h"
 
 namespace conv_transpose_nd {
-
-// Frees a block, or keeps it for the next one that fits: touching fresh pages
-// takes as long as a small call computes.
-void ReleaseBlock(void* block);
 
 struct FreeDeleter {
   void operator()(void* block) const { ReleaseBlock(block); }
@@ -25,9 +22,6 @@ std::unique_ptr<void, FreeDeleter> AllocateWorkspace(int64_t bytes);
 // An array on a boundary of 64 bytes, so that no vector that the kernels store
 // crosses cache lines; NumPy's own arrays are 16 bytes off it.
 pybind11::array AllocateResult(const pybind11::dtype& dtype, const Dims& dims);
-
-// Frees the blocks that are kept; how many bytes these were.
-int64_t ReleaseMemory();
 
 }  // namespace conv_transpose_nd
 

@@ -149,9 +149,9 @@ def test_errors(make, array, message):
     ],
 )
 def test_errors_of_filter_grad(options, shapes, message):
+    arrays = [np.zeros(shape, np.float32) for shape in shapes]
     with pytest.raises(ValueError, match=message):
-        call = core.prepare_filter_grad([3, 4, 8], **options)
-        call(*(np.zeros(shape, np.float32) for shape in shapes))
+        core.prepare_filter_grad([3, 4, 8], **options)(*arrays)
 
 
 def test_dtypes_must_agree():

@@ -237,7 +237,7 @@ void DefineDescriptions(py::module_& m) {
         "Uses this kernel family wherever it can run, None: the fastest. For "
         "tests.");
   m.def("release_memory", &FreeKeptBlocks,
-        "Frees the memory that is kept for the next results, up to 256 MB; "
+        "Frees the memory that is kept for the next results, up to 512 MB; "
         "returns how many bytes that was.");
   m.def("set_target", &SetTarget, py::arg("name"),
         "Uses this instruction set from now on. ValueError where the machine "

@@ -16,7 +16,7 @@ constexpr int64_t kAlignment = 64;
 constexpr int64_t kLeastKeptBytes = int64_t{64} << 10;
 // Of all kept blocks together, where the environment does not say; and how many
 // they are.
-constexpr int64_t kMostKeptMegabytes = 256;
+constexpr int64_t kMostKeptMegabytes = 512;
 constexpr size_t kMostKeptBlocks = 64;
 
 int64_t MostKeptBytes() {

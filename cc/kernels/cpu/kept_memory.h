@@ -11,7 +11,7 @@ namespace conv_transpose_nd {
 // there is no memory. Not initialized.
 void* AllocateBlock(int64_t bytes) noexcept;
 
-// Frees a block, or keeps it; null: nothing. Up to 256 MB are kept, or as many
+// Frees a block, or keeps it; null: nothing. Up to 512 MB are kept, or as many
 // as CONV_TRANSPOSE_ND_KEPT_MB says.
 void ReleaseBlock(void* block) noexcept;
 

@@ -55,10 +55,10 @@ TEST_F(KeptMemoryTest, UpToALimit) {
   }
   for (void* block : blocks) ReleaseBlock(block);
   const int64_t kept = FreeKeptBlocks();
-  EXPECT_GT(kept, 128 * kMegabyte);
-  EXPECT_LE(kept, 256 * kMegabyte);
+  EXPECT_GT(kept, 256 * kMegabyte);
+  EXPECT_LE(kept, 512 * kMegabyte);
   EXPECT_EQ(FreeKeptBlocks(), 0);
-  ReleaseBlock(AllocateBlock(257 * kMegabyte));
+  ReleaseBlock(AllocateBlock(513 * kMegabyte));
   EXPECT_EQ(FreeKeptBlocks(), 0);
 }
 

@@ -183,7 +183,8 @@ class AllTaps {
     for (int64_t n = 0; n < lines_.piece_count(); ++n) {
       int64_t x = InputOffset(begin) + first_column_ * input_.channel;
       for (int64_t i = 0; i < lines_.piece(n).count; ++i, to += width_) {
-        CopyColumns(x, columns, to);
+        CopyToPanels<T>(call_.input + x, input_.channel, columns, width_,
+                        panel_step_, to);
         x += input_.axis[geometry_.rank - 1];
       }
       begin += lines_.piece(n).count;
@@ -197,25 +198,6 @@ class AllTaps {
       position /= geometry_.axis[a].input;
     }
     return offset + position * input_.batch;
-  }
-
-  void CopyColumns(int64_t x, int64_t columns, A* to) const {
-    for (; columns > 0; columns -= width_, to += panel_step_) {
-      if constexpr (kNative<T>) {
-        if (input_.channel == 1 && columns >= width_) {
-          const A* from = reinterpret_cast<const A*>(call_.input) + x;
-          for (int v = 0; v < blocks_.vectors; ++v) {
-            Store(to + v * kLanes<A>, Load(from + v * kLanes<A>));
-          }
-          x += width_;
-          continue;
-        }
-      }
-      const int64_t filled = std::min(columns, width_);
-      WidenRow<T>(call_.input + x, input_.channel, filled, to);
-      std::fill(to + filled, to + width_, A(0));
-      x += width_ * input_.channel;
-    }
   }
 
   // Tiles fetch the input from position `begin` on, in the order of memory.

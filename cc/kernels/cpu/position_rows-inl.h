@@ -13,6 +13,28 @@ struct FilterGradCall {
   T* result;
 };
 
+// Columns of one position, `step` elements apart, into panels of `width`, whole
+// vectors; the last is filled up with zeros.
+template <typename T>
+inline void CopyToPanels(const T* from, int64_t step, int64_t columns,
+                         int64_t width, int64_t panel_step, Compute<T>* to) {
+  using A = Compute<T>;
+  for (; columns > 0;
+       columns -= width, from += width * step, to += panel_step) {
+    if constexpr (kNative<T>) {
+      if (step == 1 && columns >= width) {
+        for (int64_t c = 0; c < width; c += kLanes<A>) {
+          Store(to + c, Load(reinterpret_cast<const A*>(from) + c));
+        }
+        continue;
+      }
+    }
+    const int64_t filled = std::min(columns, width);
+    WidenRow<T>(from, step, filled, to);
+    std::fill(to + filled, to + width, A(0));
+  }
+}
+
 template <typename T>
 class PositionRows {
  public:
@@ -142,7 +164,8 @@ class PositionRows {
         for (int64_t i = 0; i < piece.count; ++i, ++slot) {
           if (blocks_.copy_right) {
             x_at_[slot] = slot * width_;
-            CopyColumns(x, columns, right_ + slot * width_);
+            CopyToPanels<T>(call_.input + x, input_.channel, columns, width_,
+                            panel_step_, right_ + slot * width_);
           } else {
             x_at_[slot] = piece.x + i * input_.axis[inner_];
           }
@@ -271,27 +294,6 @@ class PositionRows {
   // Copies write whole vectors, as many as a register tile's rows take. What
   // goes beyond them is overwritten by the rows or the position that follow.
   static constexpr int kRowVectors = (kTileRows + kLanes<A> - 1) / kLanes<A>;
-
-  // Panels of columns, the last filled up with zeros.
-  void CopyColumns(int64_t x, int64_t columns, A* to) const {
-    for (; columns > 0; columns -= width_, to += panel_step_) {
-      if constexpr (kNative<T>) {
-        if (input_.channel == 1 && columns >= width_) {
-          const A* from = reinterpret_cast<const A*>(call_.input) + x;
-          Store(to, Load(from));
-          if (blocks_.vectors == 2) {
-            Store(to + kLanes<A>, Load(from + kLanes<A>));
-          }
-          x += width_;
-          continue;
-        }
-      }
-      const int64_t filled = std::min(columns, width_);
-      WidenRow<T>(call_.input + x, input_.channel, filled, to);
-      std::fill(to + filled, to + width_, A(0));
-      x += width_ * input_.channel;
-    }
-  }
 
   // Input positions [low, high) of an axis that tap k maps into the output.
   void SetAxis(int a, int64_t k, TapRun* run) const {

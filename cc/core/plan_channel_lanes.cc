@@ -59,17 +59,21 @@ int64_t MergeableTaps(const Gather& gather, int inner) {
   return static_cast<int64_t>(taps.size());
 }
 
-// Whether rows are read, and sums stored, as they are: whole vectors of a type
-// that is computed in, or pairs.
+// Whether all columns are in whole panels.
+bool FillsPanels(const Plan& plan) {
+  return plan.gather.columns % (Lanes(plan) * plan.channel_lanes.vectors) == 0;
+}
+
+// Whether rows are read, and sums stored, as they are: vectors of a type that
+// is computed in, or pairs.
 bool ReadsAndStoresVectors(const Plan& plan) {
   const Gather& gather = plan.gather;
   const Activation activation = plan.geometry.activation;
-  const int64_t panel_columns = Lanes(plan) * plan.channel_lanes.vectors;
   return (plan.dtype == DType::kFloat || plan.dtype == DType::kDouble ||
           plan.channel_lanes.pairs) &&
          !plan.channel_lanes.convert_source && gather.result.channel == 1 &&
          (activation == Activation::kNone || activation == Activation::kRelu) &&
-         gather.columns % panel_columns == 0;
+         (!plan.channel_lanes.pairs || FillsPanels(plan));
 }
 
 // Whether a work unit finds all its rows first, which pays where tiles lose
@@ -171,7 +175,8 @@ bool PlanChannelLanes(Plan* plan) {
   blocks.rows = TileRows(*plan);
   blocks.folded = FoldablePhases(gather.axis[plan->geometry.rank - 1]);
   const bool vectors = ReadsAndStoresVectors(*plan);
-  blocks.rows_by_tap = vectors && !pairs && SortsRowsByTap(*plan);
+  blocks.rows_by_tap =
+      vectors && !pairs && FillsPanels(*plan) && SortsRowsByTap(*plan);
   plan->batch_inner = !blocks.rows_by_tap && RowsAlongBatch(*plan);
   const bool found = blocks.rows_by_tap || (vectors && FindsRowsFirst(*plan));
   // Six rows of four vectors take half as many broadcasts as twelve of two: 223

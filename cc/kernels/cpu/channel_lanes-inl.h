@@ -26,8 +26,10 @@ class ChannelLanes {
         panel_columns_(blocks_.vectors * kLanes<A>),
         depth_((gather_.depth + kWord<T> - 1) / kWord<T>),
         direct_(StoresVectors(call) &&
-                call.plan.gather.columns % panel_columns_ == 0),
-        stream_(StreamsVectors(call)),
+                (!kInPairs<T> ||
+                 call.plan.gather.columns % panel_columns_ == 0)),
+        stream_(StreamsVectors(call) &&
+                call.plan.gather.columns % kLanes<A> == 0),
         tiles_(call.plan),
         found_(call.plan),
         tap_rows_(call.plan) {}
@@ -250,14 +252,17 @@ class ChannelLanes {
       return {sums_, (panel - first_panel_) * tile_rows * panel_columns_,
               accumulate};
     }
-    const int64_t channel =
-        group_ * gather_.columns + panel % blocks_.panels * panel_columns_;
+    const int64_t column = panel % blocks_.panels * panel_columns_;
+    const int64_t channel = group_ * gather_.columns + column;
     TileRows<A> to{sums_,
                    channel + FoldOffset(panel),
                    false,
                    call_.bias == nullptr ? nullptr : call_.bias + channel,
                    plan_.geometry.activation == Activation::kRelu,
                    stream_};
+    if (column + panel_columns_ > gather_.columns) {
+      to.columns = gather_.columns - column;
+    }
     if constexpr (kInPairs<T>) {
       to.rounded = rounded_;
       to.found_nan = &found_nan_;
@@ -373,15 +378,17 @@ class ChannelLanes {
       for (int64_t r = 0; r < count; ++r) {
         for (int64_t panel = first_panel_; panel < last_panel_; ++panel) {
           const int64_t column = panel % blocks_.panels * panel_columns_;
+          const int64_t columns =
+              std::min(panel_columns_, gather_.columns - column);
           const int64_t channel = group_ * gather_.columns + column;
           T* result =
               call_.result + tiles_.result_offset(r) + FoldOffset(panel);
           T* stored = result + channel;
-          if (!AnyNaN(stored, panel_columns_) || !call_.NeedsRepair(border)) {
+          if (!AnyNaN(stored, columns) || !call_.NeedsRepair(border)) {
             continue;
           }
           const Position position = PositionOf(r, panel);
-          for (int64_t c = 0; c < panel_columns_; ++c) {
+          for (int64_t c = 0; c < columns; ++c) {
             const A value = ToCompute(stored[c]);
             if (value == value) continue;
             A sum = ExactSum(call_, position, group_, column + c);

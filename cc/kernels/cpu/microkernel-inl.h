@@ -52,11 +52,18 @@ struct TileRows {
   const A* bias = nullptr;  // or from this, where there is one
   bool relu = false;
   bool stream = false;  // past the caches; rows on a boundary of the vector
+  int64_t columns = 0;  // so many of the tile's columns there are; 0: all
   // Complete sums of pairs go here instead, rounded; *found_nan is set where
   // one is NaN.
   BFloat16* const* rounded = nullptr;
   bool* found_nan = nullptr;
 };
+
+// Lanes of vector v of a row that has so many columns.
+template <typename A>
+inline int64_t LanesOf(int64_t columns, int v) {
+  return std::clamp<int64_t>(columns - v * kLanes<A>, 0, kLanes<A>);
+}
 
 // What a register tile reads: row r of tap t is rows[t * kRows + r], or, where
 // the tile is one of kFound rows, rows[t * step + r] from `depth` on. W: a word
@@ -95,7 +102,17 @@ CT_NOINLINE void MultiplyRows(const RowsOfTaps<W>& from,
                               const RowsAhead<W>& ahead = {}) {
   using A = SumOf<W>;
   Vec<A> sums[kRows][kVectors];
-  if (to.accumulate) {
+  if (to.accumulate && to.columns > 0) {
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      const A* start = to.rows[r] + to.offset;
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) {
+        sums[r][v] =
+            LoadPart(start + v * kLanes<A>, LanesOf<A>(to.columns, v));
+      }
+    }
+  } else if (to.accumulate) {
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
       const A* start = to.rows[r] + to.offset;
@@ -107,8 +124,13 @@ CT_NOINLINE void MultiplyRows(const RowsOfTaps<W>& from,
   } else {
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) {
-      sums[0][v] =
-          to.bias != nullptr ? Load(to.bias + v * kLanes<A>) : Vec<A>{};
+      sums[0][v] = Vec<A>{};
+      if (to.bias != nullptr) {
+        const A* bias = to.bias + v * kLanes<A>;
+        sums[0][v] = to.columns > 0
+                         ? LoadPart(bias, LanesOf<A>(to.columns, v))
+                         : Load(bias);
+      }
 #pragma GCC unroll 16
       for (int r = 1; r < kRows; ++r) sums[r][v] = sums[0][v];
     }
@@ -171,6 +193,24 @@ CT_NOINLINE void MultiplyRows(const RowsOfTaps<W>& from,
     }
   }
 #endif
+  if (to.columns > 0) {
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) {
+      const int64_t lanes = LanesOf<A>(to.columns, v);
+      if (to.stream && lanes == kLanes<A>) {
+#pragma GCC unroll 16
+        for (int r = 0; r < kRows; ++r) {
+          Stream(to.rows[r] + to.offset + v * kLanes<A>, sums[r][v]);
+        }
+      } else {
+#pragma GCC unroll 16
+        for (int r = 0; r < kRows; ++r) {
+          StorePart(to.rows[r] + to.offset + v * kLanes<A>, sums[r][v], lanes);
+        }
+      }
+    }
+    return;
+  }
   if (to.stream) {
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {

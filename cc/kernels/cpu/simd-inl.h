@@ -29,6 +29,41 @@ inline void Store(A* p, Vec<A> v) {
   std::memcpy(p, &v, sizeof(v));
 }
 
+// The first `count` lanes of a vector, 0 to all; the others are zero, or stay
+// as they are in memory.
+template <typename A>
+inline Vec<A> LoadPart(const A* p, int64_t count) {
+#if CT_VECTOR_BYTES == 64
+  const auto mask = static_cast<unsigned>((int64_t{1} << count) - 1);
+  if constexpr (sizeof(A) == 4) {
+    return reinterpret_cast<Vec<A>>(
+        _mm512_maskz_loadu_epi32(static_cast<__mmask16>(mask), p));
+  } else {
+    return reinterpret_cast<Vec<A>>(
+        _mm512_maskz_loadu_epi64(static_cast<__mmask8>(mask), p));
+  }
+#else
+  Vec<A> v{};
+  for (int64_t i = 0; i < count; ++i) v[i] = p[i];
+  return v;
+#endif
+}
+template <typename A>
+inline void StorePart(A* p, Vec<A> v, int64_t count) {
+#if CT_VECTOR_BYTES == 64
+  const auto mask = static_cast<unsigned>((int64_t{1} << count) - 1);
+  if constexpr (sizeof(A) == 4) {
+    _mm512_mask_storeu_epi32(p, static_cast<__mmask16>(mask),
+                             reinterpret_cast<__m512i>(v));
+  } else {
+    _mm512_mask_storeu_epi64(p, static_cast<__mmask8>(mask),
+                             reinterpret_cast<__m512i>(v));
+  }
+#else
+  for (int64_t i = 0; i < count; ++i) p[i] = v[i];
+#endif
+}
+
 // Stores past the caches: p on a boundary of the vector. Memory is then written
 // without being read first.
 template <typename A>

@@ -101,8 +101,12 @@ class AllTaps {
     for (int64_t tap = first_tap_; tap < last_tap_; tap += copied_.line_taps) {
       const int64_t tap_end = std::min(last_tap_, tap + copied_.line_taps);
       lines_.Copy(tap, tap_end, 0);
-      // The input of the next chunk is fetched meanwhile.
-      SetAhead(more && tap_end == last_tap_ ? end : begin);
+      if (tap_end < last_tap_) {
+        SetAhead(tap_end, begin, end, false);
+      } else {
+        SetAhead(first_tap_, end,
+                 more ? std::min(end + copied_.chunk, positions_) : end, true);
+      }
       MultiplyTaps(tap, tap_end);
     }
   }
@@ -200,13 +204,33 @@ class AllTaps {
     return offset + position * input_.batch;
   }
 
-  // Tiles fetch the input from position `begin` on, in the order of memory.
-  void SetAhead(int64_t begin) {
-    ahead_ = nullptr;
-    if (!kNative<T> || input_.channel != 1) return;
-    ahead_ = reinterpret_cast<const A*>(call_.input) + begin * columns_;
-    ahead_end_ =
-        ahead_ + std::min(positions_ - begin, copied_.chunk) * columns_;
+  // Tiles fetch what is read next: the input of the positions [begin, end), and
+  // what is copied for them from combination `tap` of outer taps on.
+  void SetAhead(int64_t tap, int64_t begin, int64_t end, bool input) {
+    lines_.StartAhead(tap, std::min(last_tap_, tap + copied_.line_taps), begin,
+                      end);
+    ahead_ = ahead_end_ = nullptr;
+    input_ahead_ = nullptr;
+    if (!input || input_.channel != 1) return;
+    input_ahead_ = call_.input + begin * columns_;
+    input_ahead_end_ = call_.input + end * columns_;
+  }
+
+  // Where a tile begins to fetch `count` cache lines, or null.
+  const char* TakeAhead(int64_t count) {
+    while (ahead_ >= ahead_end_) {
+      const T* from = std::exchange(input_ahead_, nullptr);
+      const T* to = input_ahead_end_;
+      if (from == nullptr && !lines_.NextAhead(&from, &to)) return nullptr;
+      // What lies between was fetched with the range before.
+      const char* const first = reinterpret_cast<const char*>(from);
+      const bool follows = first >= ahead_begin_ && first < ahead_;
+      if (!follows) ahead_begin_ = ahead_ = first;
+      ahead_end_ = reinterpret_cast<const char*>(to);
+    }
+    const char* const ahead = ahead_;
+    ahead_ += count * 64;
+    return ahead;
   }
 
   // The unit's rows of outer taps [tap, tap_end).
@@ -277,11 +301,9 @@ class AllTaps {
                                                        width_ * panel_step_
                                         : in_place_ + column;
     const int64_t right_step = blocks_.copy_right ? width_ : columns_;
-    const A* ahead = right;
-    if (ahead_ != nullptr && ahead_ < ahead_end_) {
-      ahead = ahead_;
-      ahead_ += spans.positions * (64 / static_cast<int64_t>(sizeof(A)));
-    }
+    const char* const next = TakeAhead(spans.positions);
+    const A* const ahead =
+        next == nullptr ? right : reinterpret_cast<const A*>(next);
     WithTile(tile_rows, tile_vectors, [&](auto rows, auto vectors) {
       MultiplyLines<A, rows(), vectors()>(
           lines_.lines(), at, copied_.step, right, right_step, spans, ahead,
@@ -333,8 +355,12 @@ class AllTaps {
   int64_t* at_ = nullptr;  // of the rows at hand
   A* right_ = nullptr;
   const A* in_place_ = nullptr;
-  const A* ahead_ = nullptr;
-  const A* ahead_end_ = nullptr;
+  // What the next tiles fetch, since where, and what comes after it.
+  const char* ahead_ = nullptr;
+  const char* ahead_end_ = nullptr;
+  const char* ahead_begin_ = nullptr;
+  const T* input_ahead_ = nullptr;
+  const T* input_ahead_end_ = nullptr;
 };
 
 #endif  // CONV_TRANSPOSE_ND_KERNELS_CPU_ALL_TAPS_INL_H_

@@ -44,20 +44,8 @@ class LineCopies {
     for (piece_count_ = 0; begin < end; ++piece_count_) {
       if (piece_count_ > 0) slots_ += blocks_.gap;
       LinePiece& piece = pieces_[piece_count_];
-      int64_t line = begin / axis_.input;
-      piece.inner = begin - line * axis_.input;
-      piece.count = std::min(end - begin, axis_.input - piece.inner);
+      piece = PieceAt(begin, end);
       piece.slot = slots_;
-      piece.source = 0;
-      for (int a = geometry_.rank - 2; a >= 0; --a) {
-        const AxisGeometry& axis = geometry_.axis[a];
-        const int64_t first = line % axis.input * axis.stride - axis.pad_before;
-        line /= axis.input;
-        piece.outer[a] = first;
-        piece.source += first * output_.axis[a];
-      }
-      piece.source += line * output_.batch;
-      SetElements(0, piece.inner, piece.count, &piece);
       begin += piece.count;
       slots_ += piece.count;
     }
@@ -69,16 +57,9 @@ class LineCopies {
   void Copy(int64_t first, int64_t last, int64_t beyond) {
     A* lines = lines_;
     for (int64_t tap = first; tap < last; ++tap, lines += blocks_.line_step) {
-      // How far the tap is from the first, along each outer axis.
       std::array<int64_t, kMaxRank> shift{};
-      int64_t source = 0, index = tap / blocks_.parts;
+      const int64_t source = ShiftOf(tap, &shift);
       const int64_t first_tap = tap % blocks_.parts * taps_;
-      for (int a = geometry_.rank - 2; a >= 0; --a) {
-        const AxisGeometry& axis = geometry_.axis[a];
-        shift[a] = index % axis.filter * axis.dilation;
-        source += shift[a] * output_.axis[a];
-        index /= axis.filter;
-      }
       char* inside = inside_ + (tap - first) * blocks_.pieces;
       for (int64_t n = 0; n < piece_count_; ++n) {
         inside[n] = OuterFits(pieces_[n], shift);
@@ -88,6 +69,36 @@ class LineCopies {
       Clear(beyond * blocks_.step,
             lines + (end.slot + end.count - 1) * blocks_.step + blocks_.reach);
     }
+  }
+
+  // Begins to list what Copy(first, last) will read for the chunk [begin, end):
+  // nothing, where it is so little that the list takes longer.
+  void StartAhead(int64_t first, int64_t last, int64_t begin, int64_t end) {
+    constexpr int64_t kLeastBytes = 4096;
+    const int64_t line = std::min(end - begin, axis_.input) * axis_.stride *
+                         geometry_.out_channels;
+    const bool pays = line * static_cast<int64_t>(sizeof(T)) >= kLeastBytes;
+    ahead_ = {pays ? first : last, last, begin, begin, end};
+  }
+
+  // The next range of it; false where there is none.
+  bool NextAhead(const T** from, const T** to) {
+    while (ahead_.tap < ahead_.last_tap && side_by_side_) {
+      if (ahead_.position >= ahead_.end) {
+        ahead_.position = ahead_.begin;
+        ++ahead_.tap;
+        continue;
+      }
+      const LinePiece piece = PieceAt(ahead_.position, ahead_.end);
+      ahead_.position += piece.count;
+      std::array<int64_t, kMaxRank> shift{};
+      const int64_t source = piece.source + ShiftOf(ahead_.tap, &shift);
+      if (piece.copied == 0 || !OuterFits(piece, shift)) continue;
+      *from = output_grad_ + source + piece.first;
+      *to = *from + piece.copied;
+      return true;
+    }
+    return false;
   }
 
   // at[r]: where in the copy of the first position row `row` + r of the filter
@@ -121,6 +132,43 @@ class LineCopies {
   bool touched_border() const { return touched_border_; }
 
  private:
+  // What StartAhead began.
+  struct Ahead {
+    int64_t tap, last_tap;
+    int64_t position, begin, end;
+  };
+
+  // Those of the positions [begin, end) that follow each other on one line.
+  LinePiece PieceAt(int64_t begin, int64_t end) const {
+    LinePiece piece{};
+    int64_t line = begin / axis_.input;
+    piece.inner = begin - line * axis_.input;
+    piece.count = std::min(end - begin, axis_.input - piece.inner);
+    for (int a = geometry_.rank - 2; a >= 0; --a) {
+      const AxisGeometry& axis = geometry_.axis[a];
+      const int64_t first = line % axis.input * axis.stride - axis.pad_before;
+      line /= axis.input;
+      piece.outer[a] = first;
+      piece.source += first * output_.axis[a];
+    }
+    piece.source += line * output_.batch;
+    SetElements(0, piece.inner, piece.count, &piece);
+    return piece;
+  }
+
+  // How far a combination of outer taps is from the first, along each outer
+  // axis. Returns the same in elements.
+  int64_t ShiftOf(int64_t tap, std::array<int64_t, kMaxRank>* shift) const {
+    int64_t source = 0, index = tap / blocks_.parts;
+    for (int a = geometry_.rank - 2; a >= 0; --a) {
+      const AxisGeometry& axis = geometry_.axis[a];
+      (*shift)[a] = index % axis.filter * axis.dilation;
+      source += (*shift)[a] * output_.axis[a];
+      index /= axis.filter;
+    }
+    return source;
+  }
+
   // What `count` positions from `inner` on read of a line, from tap `first_tap`
   // on: elements beyond the border, `copied` elements from `first` on, and
   // others beyond.
@@ -224,6 +272,7 @@ class LineCopies {
   // The chunk at hand.
   int64_t piece_count_ = 0, slots_ = 0;
   bool touched_border_ = false;
+  Ahead ahead_{};
   LinePiece* pieces_ = nullptr;
   char* inside_ = nullptr;  // by combination of outer taps and piece
   A* lines_ = nullptr;

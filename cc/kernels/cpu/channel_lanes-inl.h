@@ -25,11 +25,12 @@ class ChannelLanes {
         scratch_(scratch),
         panel_columns_(blocks_.vectors * kLanes<A>),
         depth_((gather_.depth + kWord<T> - 1) / kWord<T>),
-        direct_(StoresVectors(call) &&
-                (!kInPairs<T> ||
-                 call.plan.gather.columns % panel_columns_ == 0)),
+        direct_(
+            StoresVectors(call) &&
+            (!kInPairs<T> || call.plan.gather.columns % panel_columns_ == 0)),
         stream_(StreamsVectors(call) &&
                 call.plan.gather.columns % kLanes<A> == 0),
+        looks_first_(call.LooksFirst()),
         tiles_(call.plan),
         found_(call.plan),
         tap_rows_(call.plan) {}
@@ -144,10 +145,11 @@ class ChannelLanes {
                   &tiles_);
       for (int64_t panel = first_panel_; panel < last_panel_; ++panel) {
         TileRows<A> to = TileOf(panel, blocks_.rows, false, true);
-        to.stream = stream_ && (kInPairs<T> || !found_.touched_border());
+        to.stream =
+            stream_ && (kInPairs<T> || !Checks(found_.touched_border()));
         found_.Multiply(FilterPanel(panel, 0), to, panel == first_panel_);
       }
-      if (!(kInPairs<T> ? found_nan_ : found_.touched_border())) return;
+      if (!(kInPairs<T> ? found_nan_ : Checks(found_.touched_border()))) return;
       tiles_.Seek(row);
       for (int64_t count; row < end; row += count) {
         count = std::min<int64_t>(end - row, blocks_.rows);
@@ -207,7 +209,7 @@ class ChannelLanes {
         // Sums that are complete after one visit need no buffer.
         stored = direct_ && depths == depth_ && taps > 0 &&
                  tiles_.taps() <= tap_block &&
-                 (kInPairs<T> || !(stream_ && tiles_.touched_border()));
+                 (kInPairs<T> || !(stream_ && Checks(tiles_.touched_border())));
         PointToSums(tile_rows, stored);
         for (int64_t panel = first_panel_; panel < last_panel_; ++panel) {
           if (taps == 1) Prefetch(panel, tile_rows);
@@ -218,7 +220,7 @@ class ChannelLanes {
       }
     }
     if (stored) {
-      if (kInPairs<T> ? found_nan_ : tiles_.touched_border()) {
+      if (kInPairs<T> ? found_nan_ : Checks(tiles_.touched_border())) {
         CheckStored(count, tiles_.touched_border());
       }
       return;
@@ -360,7 +362,7 @@ class ChannelLanes {
         const int64_t column = panel % blocks_.panels * panel_columns_;
         const int64_t columns =
             std::min(panel_columns_, gather_.columns - column);
-        if (kInPairs<T> || tiles_.touched_border()) {
+        if (kInPairs<T> || Checks(tiles_.touched_border())) {
           RepairRow(r, panel, column, columns, sums);
         }
         StoreColumns(
@@ -368,6 +370,11 @@ class ChannelLanes {
             call_.result + tiles_.result_offset(r) + FoldOffset(panel));
       }
     }
+  }
+
+  // Whether sums with zeros beyond the border have to be looked at for NaN.
+  bool Checks(bool touched_border) const {
+    return touched_border && !(looks_first_ && !call_.NeedsRepair());
   }
 
   // Looks for NaN that came from zeros beyond the border among sums that are
@@ -430,6 +437,7 @@ class ChannelLanes {
   const int64_t depth_;  // in words
   const bool direct_;    // complete sums go to the result at once
   const bool stream_;
+  const bool looks_first_;  // at the filter, before at sums
   RowTiles tiles_;
   FoundRows<T> found_;
   TapRows<A> tap_rows_;

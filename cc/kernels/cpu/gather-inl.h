@@ -21,7 +21,16 @@ struct GatherCall {
   // The blocked kernels multiply zeros beyond the border of the source. That is
   // exact unless the filter holds an infinity or NaN; it is looked at only once
   // a NaN has shown up. Those that multiply pairs make NaN of infinities times
-  // numbers that they flush to zero, too, at the border or not.
+  // numbers that they flush to zero, too, at the border or not. Of a filter
+  // that is small beside the result it takes less to look than to look for NaN.
+  bool LooksFirst() const {
+    const bool forward = plan.operation == Operation::kConvTranspose;
+    return !kInPairs<T> &&
+           NumElements(plan.geometry.FilterDims()) <=
+               NumElements(forward ? plan.geometry.OutputDims()
+                                   : plan.geometry.InputDims()) /
+                   4;
+  }
   bool NeedsRepair(bool border = true) const {
     int state = operand_state->load();
     if (state == 0) {
@@ -35,12 +44,12 @@ struct GatherCall {
  private:
   int LookAtOperands() const {
     const int64_t elements = NumElements(plan.geometry.FilterDims());
-    bool finite = true;
+    int not_finite = 0;
     for (int64_t i = 0; i < elements; ++i) {
       const Compute<T> w = ToCompute(filter[i]);
-      finite = finite && w - w == Compute<T>(0);
+      not_finite |= w - w != Compute<T>(0);
     }
-    int found = finite ? 0 : kFilterNotFinite;
+    int found = not_finite == 0 ? 0 : kFilterNotFinite;
 #ifdef CT_BFLOAT16_PAIRS
     if constexpr (kInPairs<T>) {
       const bool forward = plan.operation == Operation::kConvTranspose;

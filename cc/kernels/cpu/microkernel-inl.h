@@ -108,8 +108,7 @@ CT_NOINLINE void MultiplyRows(const RowsOfTaps<W>& from,
       const A* start = to.rows[r] + to.offset;
 #pragma GCC unroll 8
       for (int v = 0; v < kVectors; ++v) {
-        sums[r][v] =
-            LoadPart(start + v * kLanes<A>, LanesOf<A>(to.columns, v));
+        sums[r][v] = LoadPart(start + v * kLanes<A>, LanesOf<A>(to.columns, v));
       }
     }
   } else if (to.accumulate) {
@@ -127,9 +126,8 @@ CT_NOINLINE void MultiplyRows(const RowsOfTaps<W>& from,
       sums[0][v] = Vec<A>{};
       if (to.bias != nullptr) {
         const A* bias = to.bias + v * kLanes<A>;
-        sums[0][v] = to.columns > 0
-                         ? LoadPart(bias, LanesOf<A>(to.columns, v))
-                         : Load(bias);
+        sums[0][v] = to.columns > 0 ? LoadPart(bias, LanesOf<A>(to.columns, v))
+                                    : Load(bias);
       }
 #pragma GCC unroll 16
       for (int r = 1; r < kRows; ++r) sums[r][v] = sums[0][v];

@@ -32,7 +32,7 @@ Request Same(Request request) {
   return request;
 }
 
-// Layers of 64 or more columns both ways.
+// Layers of 64 or more columns both ways, and of parts of panels.
 std::vector<Request> Requests() {
   std::vector<Request> requests = {
       // One tap per phase; blocks that end in tiles of each size.
@@ -46,7 +46,19 @@ std::vector<Request> Requests() {
       SimpleRequest({1, 70, 64}, {2, 64, 64}, {1, 211, 64}, 3),
       // Taps beyond the border, of few of the rows.
       Same(SimpleRequest({1, 150, 64}, {4, 64, 64}, {1, 300, 64}, 2)),
-      Same(SimpleRequest({2, 9, 40, 64}, {2, 3, 64, 64}, {2, 9, 40, 64}, 1))};
+      Same(SimpleRequest({2, 9, 40, 64}, {2, 3, 64, 64}, {2, 9, 40, 64}, 1)),
+      // Part of a vector, of a panel and of the last of several; sums of
+      // several parts of the filter.
+      Same(SimpleRequest({1, 150, 21}, {4, 21, 21}, {1, 300, 21}, 2)),
+      SimpleRequest({1, 40, 37}, {2, 11, 37}, {1, 80, 11}, 2),
+      SimpleRequest({1, 131, 330}, {1, 77, 330}, {1, 131, 77}, 1)};
+  for (const size_t odd : {requests.size() - 3, requests.size() - 1}) {
+    Request biased = requests[odd];
+    biased.shapes.has_bias = true;
+    biased.shapes.bias = {biased.shapes.output.back()};
+    biased.attributes.activation = Activation::kRelu;
+    requests.push_back(biased);
+  }
   // Short lines, where rows are sorted by tap: of one image, and of several.
   for (const int64_t batch : {1, 5}) {
     requests.push_back(Same(SimpleRequest({batch, 7, 7, 64}, {5, 5, 64, 64},
@@ -64,6 +76,13 @@ std::vector<Request> Requests() {
   grouped.shapes.input[3] = grouped.shapes.filter[3] = 128;
   grouped.shapes.output[3] = 128;
   requests.push_back(grouped);
+  // Groups of part of a panel, next to each other.
+  Request odd_groups = requests[0];
+  odd_groups.attributes.groups = 3;
+  odd_groups.shapes.input[3] = odd_groups.shapes.filter[3] = 3 * 24;
+  odd_groups.shapes.filter[2] = 24;
+  odd_groups.shapes.output[3] = 3 * 24;
+  requests.push_back(odd_groups);
   Request biased = requests[0];
   biased.shapes.has_bias = true;
   biased.shapes.bias = {64};
@@ -136,6 +155,8 @@ TEST_P(FoundRowsTest, InfinitiesAtBorders) {
   Random random(9);
   for (const Request& request :
        {Same(SimpleRequest({1, 150, 128}, {4, 64, 128}, {1, 300, 64}, 2)),
+        // A filter that is looked at before the sums are.
+        Same(SimpleRequest({1, 400, 21}, {4, 21, 21}, {1, 800, 21}, 2)),
         Same(SimpleRequest({1, 7, 7, 64}, {5, 5, 64, 64}, {1, 7, 7, 64}, 1))}) {
     for (Operation operation :
          {Operation::kConvTranspose, Operation::kInputGrad}) {

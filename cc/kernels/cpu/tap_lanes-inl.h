@@ -231,6 +231,23 @@ class TapLanes {
     }
   }
 
+  // Of those, the ones from `begin` to `end`: a long filter has many more.
+  template <typename Visitor>
+  void VisitTaps(const Segment& segment, int64_t begin, int64_t end,
+                 const Visitor& visit) const {
+    for (int64_t tap = begin; tap < end; ++tap) {
+      std::array<int64_t, kMaxRank> k{};
+      bool reaches = true;
+      int64_t index = tap;
+      for (int a = inner_ - 1; a >= 0; --a) {
+        k[a] = index % geometry_.axis[a].filter;
+        index /= geometry_.axis[a].filter;
+        reaches = reaches && k[a] >= segment.first[a] && k[a] < segment.last[a];
+      }
+      if (reaches) visit(tap, lines_.LineOf(segment.position, k));
+    }
+  }
+
   void MarkPanels() {
     std::fill(needed_, needed_ + blocks_.panels, false);
     for (int64_t s = 0; s < segments_taken_; ++s) {
@@ -397,7 +414,7 @@ class TapLanes {
     for (int64_t s = 0; s < segments_taken_; ++s) {
       const Segment& segment = segments_[s];
       const A* from = products_ + segment.row * row_step;
-      VisitTaps(segment, [&](int64_t tap, int64_t line) {
+      const auto add = [&](int64_t tap, int64_t line) {
         A* to = lines_.sums() + line * blocks_.line +
                 (segment.x * axis.stride - lines_.first_position()) *
                     blocks_.columns;
@@ -416,7 +433,13 @@ class TapLanes {
                      blocks_.passes, run, to_step);
           }
         }
-      });
+      };
+      if (panel == 0 && end == blocks_.panels) {
+        VisitTaps(segment, add);
+      } else {
+        VisitTaps(segment, first / line_columns_, CeilDiv(last, line_columns_),
+                  add);
+      }
     }
   }
 

@@ -25,7 +25,9 @@ class PixelLanes {
         inner_(call.plan.geometry.rank - 1),
         slots_(std::max<int64_t>(1, blocks_.residues.size())),
         phases_(blocks_.outer_phases * blocks_.inner_phases),
-        few_shifts_(blocks_.shifts.size() <= 32) {}
+        few_shifts_(blocks_.shifts.size() <= 32),
+        transposed_(std::is_same_v<T, A> && StoresVectors(call) &&
+                    blocks_.columns > 1) {}
 
   // Copies the filter position `tap` into rows of adjacent depth.
   void CopyFilter(int64_t tap, A* copy) const {
@@ -383,8 +385,29 @@ class PixelLanes {
         RepairLine(sums, count, first_column_ + c);
       }
       const int64_t channel = group_ * gather_.columns + first_column_ + c;
+      if (transposed_) {
+        FinishLine(sums, count, channel);
+        continue;
+      }
       StoreLine(sums, count, channel, result + channel * gather_.result.channel,
                 step);
+    }
+    if constexpr (std::is_same_v<T, A>) {
+      if (!transposed_) return;
+      Transpose(Sums(sums_phase, 0), blocks_.positions, columns_, count,
+                result + group_ * gather_.columns + first_column_, step);
+    }
+  }
+
+  // Adds the bias and activates what is stored by channels' neighbours.
+  void FinishLine(A* sums, int64_t count, int64_t channel) const {
+    if (call_.bias != nullptr) {
+      for (int64_t p = 0; p < count; ++p) sums[p] += call_.bias[channel];
+    }
+    if (plan_.geometry.activation == Activation::kRelu) {
+      for (int64_t p = 0; p < count; ++p) {
+        sums[p] = sums[p] < A(0) ? A(0) : sums[p];
+      }
     }
   }
 
@@ -426,6 +449,8 @@ class PixelLanes {
   // All are multiplied, also those that see nothing but zeros: finding the
   // others took 5 % of a call of five shifts.
   const bool few_shifts_;
+  // Sums are [column][position], and the result has channels side by side.
+  const bool transposed_;
 
   // The unit at hand.
   Position line_;

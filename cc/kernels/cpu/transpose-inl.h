@@ -53,6 +53,26 @@ inline void TransposeSquare(const A* from, int64_t from_step, A* to,
   for (int c = 0; c < kCount; ++c) Store(to + c * to_step, rows[c]);
 }
 
+// The same for r < rows and c < columns, where masks cost nothing.
+#if CT_VECTOR_BYTES == 64
+template <typename A>
+__attribute__((noinline)) void TransposePart(const A* from, int64_t from_step,
+                                             int64_t rows, int64_t columns,
+                                             A* to, int64_t to_step) {
+  constexpr int kCount = kLanes<A>;
+  Vec<A> lanes[kCount];
+#pragma GCC unroll 16
+  for (int r = 0; r < kCount; ++r) {
+    lanes[r] = r < rows ? LoadPart(from + r * from_step, columns) : Vec<A>{};
+  }
+  ShuffleRows<A, kCount>(lanes);
+#pragma GCC unroll 16
+  for (int c = 0; c < kCount; ++c) {
+    if (c < columns) StorePart(to + c * to_step, lanes[c], rows);
+  }
+}
+#endif
+
 // to[i * kRows + r] = from[r * step + i] for r < kRows, i < kLanes; kRows is a
 // power of two.
 template <typename A, int kRows>
@@ -94,6 +114,9 @@ void Interleave(const A* from, int64_t step, int64_t rows, int64_t count,
   }
 }
 
+// Rows or columns from which on a part of a square is transposed as one.
+inline constexpr int64_t kLeastPart = 3;
+
 // to[c * to_step + r] = from[r * from_step + c] for r < rows, c < columns.
 template <typename T>
 void Transpose(const T* from, int64_t from_step, int64_t rows, int64_t columns,
@@ -116,11 +139,34 @@ void Transpose(const T* from, int64_t from_step, int64_t rows, int64_t columns,
         TransposeSquare(wide, kCount, to + c * to_step + r, to_step);
       }
     }
+#if CT_VECTOR_BYTES == 64
+    if constexpr (kNative<T>) {
+      if (columns - c >= kLeastPart) {
+        TransposePart(reinterpret_cast<const A*>(from + r * from_step + c),
+                      from_step, kCount, columns - c, to + c * to_step + r,
+                      to_step);
+        c = columns;
+      }
+    }
+#endif
     for (; c < columns; ++c) {
       WidenRow<T>(from + r * from_step + c, from_step, kCount,
                   to + c * to_step + r);
     }
   }
+#if CT_VECTOR_BYTES == 64
+  if constexpr (kNative<T>) {
+    if (rows - r >= kLeastPart) {
+      for (int64_t c = 0; c < columns; c += kCount) {
+        TransposePart(reinterpret_cast<const A*>(from + r * from_step + c),
+                      from_step, rows - r,
+                      std::min(columns - c, int64_t{kCount}),
+                      to + c * to_step + r, to_step);
+      }
+      r = rows;
+    }
+  }
+#endif
   for (; r < rows; ++r) {
     for (int64_t c = 0; c < columns; ++c) {
       to[c * to_step + r] = ToCompute(from[r * from_step + c]);

@@ -11,11 +11,18 @@ namespace {
 // to a Sapphire Rapids core; they only rank the families.
 constexpr double kChannelLanesRate = 1.85;
 constexpr double kPixelLanesRate = 1.1;
+constexpr double kTransposedPixelLanesRate = 1.6;
 constexpr double kPixelTilesRate = 1.4;
 constexpr double kWinogradRate = 2.0;
 constexpr double kPositionsRate = 1.6;
 constexpr double kAllTapsRate = 1.85;
 constexpr double kWinogradGradRate = 1.9;
+
+// What is left of a rate by tiles of one vector of columns: they load as often
+// as they multiply.
+double OneVectorShare(double columns, int64_t lanes) {
+  return columns <= lanes ? 0.78 : 1.0;
+}
 
 // A cost per weight, of accumulators' size, of a filter that lies in a level-2
 // cache, in a level-3 cache, or in memory; part of it lies in memory between
@@ -56,7 +63,7 @@ double ChannelLanesCost(const Plan& plan) {
                           gather.columns / lanes * columns * padded_rows / rows;
   const double filter = static_cast<double>(gather.filter_taps) * depth *
                         columns * plan.geometry.groups;
-  double cycles = products / kChannelLanesRate;
+  double cycles = products / kChannelLanesRate / OneVectorShare(columns, lanes);
   if (plan.channel_lanes.rows_by_tap) {
     // The sums are visited for each tap, or more often.
     const int64_t filter_rows = plan.channel_lanes.filter_rows;
@@ -79,19 +86,25 @@ double ChannelLanesCost(const Plan& plan) {
   }
   const double result =
       rows * plan.phases * gather.columns * plan.geometry.groups;
-  // Columns that fill no whole tile take the way through a buffer.
+  // Pairs of columns that fill no whole tile take the way through a buffer.
   const int64_t panel = gather.columns > lanes ? 2 * lanes : lanes;
-  const double store = gather.columns % panel == 0 ? 0.1 : 0.9;
+  const bool direct = gather.columns % panel == 0 ||
+                      (!plan.channel_lanes.pairs && !IsNarrow(plan.dtype));
+  const double store = direct ? 0.1 : 0.9;
   cycles += result * (gather.result.channel != 1 ? 2.0 : store);
+  // Finding rows, for each tap that is inside.
+  double finding = plan.multiply_adds / gather.depth / gather.columns * 4.0;
   if (plan.operation == Operation::kInputGrad) {
     // Taps of the innermost axis count as depth; each run of them begins anew.
     const AxisPhases& inner = gather.axis[plan.geometry.rank - 1];
-    cycles += rows * PhaseTaps(plan) / std::max<int64_t>(1, MaxTaps(inner)) *
-              (columns / lanes) * 3.0;
+    const auto run = static_cast<double>(std::max<int64_t>(1, MaxTaps(inner)));
+    cycles += rows * PhaseTaps(plan) / run * (columns / lanes) * 3.0;
+    finding /= run;
   }
-  // Finding rows and visiting the tile, per group of twelve rows and panel.
-  return cycles + rows * plan.phases * plan.geometry.groups *
-                      (8.0 + 4.0 * columns / (2 * lanes));
+  // Visiting the tile, per group of twelve rows and panel.
+  return cycles + finding +
+         rows * plan.phases * plan.geometry.groups *
+             (8.0 + 4.0 * columns / (2 * lanes));
 }
 
 double PixelLanesCost(const Plan& plan) {
@@ -113,14 +126,23 @@ double PixelLanesCost(const Plan& plan) {
   // Their product may not fit in int64.
   const bool adjacent =
       gather.source.axis[inner] == 1 && gather.axis[inner].source_step == 1;
+  // Channels side by side: lines are transposed into the windows, and sums into
+  // the result.
+  const bool transposed = gather.source.channel == 1 &&
+                          gather.result.channel == 1 && !IsNarrow(plan.dtype);
+  const double window = adjacent                              ? 0.1
+                        : !transposed                         ? 0.3
+                        : gather.axis[inner].source_step == 1 ? 0.4
+                                                              : 0.6;
   double cycles = plan.multiply_adds / lanes * padded / positions;
   // Fewer than four rows per shift leave sums waiting for each other.
-  cycles /= kPixelLanesRate;
-  cycles += window_elements * (adjacent ? 0.1 : 0.3);
+  cycles /= transposed ? kTransposedPixelLanesRate : kPixelLanesRate;
+  cycles += window_elements * window;
   const double result = PhaseRows(plan) * static_cast<double>(plan.phases) *
                         gather.columns * plan.geometry.groups;
   // Visiting the sums: once per shift and line.
-  cycles += result * (1.0 + 0.1 * PhaseTaps(plan));
+  cycles += result * (transposed ? 0.5 + 0.25 * PhaseTaps(plan)
+                                 : 1.0 + 0.1 * PhaseTaps(plan));
   // Runs of fewer channels than the result has visit its cache lines again.
   if (blocks.columns < gather.columns) cycles += result * 8.0;
   if (blocks.copy_filter && !plan.filter_is_packed) {
@@ -215,7 +237,7 @@ double WinogradCost(const Plan& plan) {
     sources += components * depth * tiles / lanes;
     results += components * columns * tiles / lanes;
   }
-  double cycles = products / kWinogradRate;
+  double cycles = products / kWinogradRate / OneVectorShare(columns, lanes);
   // The transforms, per vector and component; channels that fill no whole
   // vector are copied first.
   cycles += (sources + results) * 5.0;
@@ -244,7 +266,8 @@ double CopiedRowsCost(const Plan& plan) {
   const double chunks = CeilDiv(positions, lines.chunk);
   const double rows = chunks * static_cast<double>(RoundUp(lines.slots, 2));
   const double padded = RoundUp(columns, lanes);
-  double cycles = rows * depth * padded / lanes / kChannelLanesRate;
+  double cycles = rows * depth * padded / lanes / kChannelLanesRate /
+                  OneVectorShare(static_cast<double>(columns), lanes);
   // Copying output_grad, line by line, for each combination of outer taps and
   // each block of columns; copying the filter, per chunk.
   const AxisGeometry& inner = geometry.axis[geometry.rank - 1];

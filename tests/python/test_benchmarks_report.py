@@ -100,6 +100,25 @@ def test_lines_name_what_is_below_the_goal_worst_first():
     assert line.geometric_mean == pytest.approx((1.25 * 0.25 * 0.5) ** (1 / 3))
 
 
+def test_the_mean_at_the_bound_counts_no_call_that_takes_less():
+    # Bound by 0.5 ms; with an empty call of 0.3 ms, 0.8 of the op's 2 ms.
+    slow = typical() | {"dispatch_ms": 0.3}
+    fast = typical(workload="a", op=row(0.4)) | {"dispatch_ms": 0.05}
+    found = summary.against_tensorflow(slow, at_bound=True)
+    assert found == pytest.approx(2.5 / 0.8)
+    assert summary.against_tensorflow(fast, at_bound=True) == pytest.approx(2.5 / 0.4)
+    line = summary.lines([slow, fast])[0]
+    assert line.at_bound == pytest.approx((2.5 / 0.8 * 2.5 / 0.4) ** 0.5)
+    shares = [line for line in summary.lines([slow, fast]) if "bound of" in line.title]
+    assert shares[0].at_bound is None
+
+
+def test_a_result_of_another_shape_is_a_failure():
+    odd = typical()
+    odd["peers"]["pytorch"] = row(1.0) | {"equal": False, "max_difference": None}
+    assert any("another shape" in text for text in summary.failures([odd]))
+
+
 def test_dtypes_and_threads_are_compared_with_our_own_times():
     cases = [
         case(WIDE, op=row(4.0)),

@@ -124,6 +124,9 @@ struct WindowShift {
 // Blocks of the pixel-lanes family. A window row holds the source positions of
 // one residue modulo source_step, so that lanes are adjacent whatever the step.
 struct PixelLanesBlocks {
+  // Of what the kernel keeps per window, per phase that reads one, and per tap.
+  static constexpr int64_t kWindowBytes = 48, kVisitBytes = 24, kTapBytes = 16;
+
   int64_t positions = 0;  // of the innermost axis, per phase, of a work unit
   int64_t window = 0;     // elements of a window row
   int64_t lowest = 0;     // source position / source_step of window element 0
@@ -134,6 +137,11 @@ struct PixelLanesBlocks {
   int64_t inner_phases = 1;
   int64_t columns = 0;  // columns of a work unit
   int64_t depth_block = 0;
+  // Windows that are kept, of all source lines that a line of the result reads;
+  // its sums then stay in registers over all taps. 0: the sums of all phases
+  // are visited for each shift of a window.
+  int64_t windows = 0;
+  int64_t unit_lines = 1;  // that follow each other, in a work unit
   // Filter rows [tap][column][depth]: in place, or copied where depth is not
   // adjacent or needs widening.
   bool copy_filter = false;

@@ -124,6 +124,29 @@ bool RowsAlongBatch(const Plan& plan) {
          BorderWaste(plan, tile_rows) > 1.1;
 }
 
+// Windows of all source lines that a line of the result reads, if they are to
+// be kept: columns fill register tiles by themselves, and the next line of the
+// result reads most of them again.
+int64_t KeptWindows(const Plan& plan, int64_t row_bytes) {
+  constexpr int64_t kLeastColumns = 5, kMostWindows = 32, kMostShifts = 32,
+                    kMostPhases = 16;
+  const Gather& gather = plan.gather;
+  const PixelLanesBlocks& blocks = plan.pixel_lanes;
+  if (gather.columns < kLeastColumns || blocks.depth_block < gather.depth ||
+      gather.source.channel != 1 || gather.result.channel != 1 ||
+      blocks.outer_phases > kMostPhases / blocks.inner_phases ||
+      static_cast<int64_t>(blocks.shifts.size()) > kMostShifts) {
+    return 0;
+  }
+  int64_t windows = 1;
+  for (int a = 0; a < plan.geometry.rank - 1; ++a) {
+    const auto lines = static_cast<int64_t>(blocks.lines[a].size());
+    if (lines > kMostWindows / windows) return 0;
+    windows *= lines;
+  }
+  return windows * gather.depth * row_bytes <= 2 * kScratchBytes ? windows : 0;
+}
+
 bool PlanPixelLanes(Plan* plan) {
   if (!TapsAreFew(*plan)) return false;
   const Gather& gather = plan->gather;
@@ -161,20 +184,34 @@ bool PlanPixelLanes(Plan* plan) {
   blocks.filter_group_stride =
       blocks.copy_filter ? gather.columns * gather.depth : gather.group_stride;
 
-  plan->units = geometry.batch * geometry.groups * outer_positions *
-                CeilDiv(positions, blocks.positions) *
-                CeilDiv(gather.columns, blocks.columns);
+  blocks.windows = KeptWindows(*plan, row_bytes);
+  const int64_t lines = geometry.batch * geometry.groups * outer_positions *
+                        CeilDiv(positions, blocks.positions) *
+                        CeilDiv(gather.columns, blocks.columns);
+  if (blocks.windows > 0) {
+    blocks.unit_lines = std::clamp<int64_t>(lines / 16, 1, 8);
+  }
+  plan->units = CeilDiv(lines, blocks.unit_lines);
   if (blocks.copy_filter) {
     plan->packed_bytes =
         RoundUp(gather.filter_taps * blocks.filter_tap_stride * element, 64);
   }
   plan->shared_bytes = BiasBytes(*plan) + plan->packed_bytes;
-  const int64_t windows = RoundUp(blocks.depth_block * row_bytes, 64);
+  const int64_t kept = std::max<int64_t>(1, blocks.windows);
+  const int64_t windows = RoundUp(kept * blocks.depth_block * row_bytes, 64);
   const int64_t sums =
       RoundUp(phases * blocks.columns * blocks.positions * element, 64);
   const int64_t rows = RoundUp(2 * (phases * blocks.columns + 16) * 8, 64);
   const int64_t combinations = RoundUp(2 * blocks.outer_phases * 8, 64);
   plan->scratch_bytes = windows + sums + rows + combinations;
+  if (blocks.windows > 0) {
+    plan->scratch_bytes +=
+        RoundUp(blocks.windows * PixelLanesBlocks::kWindowBytes, 64) +
+        RoundUp(blocks.windows * blocks.outer_phases *
+                    PixelLanesBlocks::kVisitBytes,
+                64) +
+        RoundUp(PhaseTaps(*plan) * PixelLanesBlocks::kTapBytes, 64);
+  }
   return plan->scratch_bytes <= kMostScratchBytes;
 }
 

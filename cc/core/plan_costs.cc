@@ -1,6 +1,7 @@
 #include "cc/core/plan_costs.h"
 
 #include <algorithm>
+#include <array>
 
 #include "cc/core/plan_blocks.h"
 
@@ -107,6 +108,38 @@ double ChannelLanesCost(const Plan& plan) {
              (8.0 + 4.0 * columns / (2 * lanes));
 }
 
+// Rows of the register tiles that so many columns take; a single one loads as
+// often as it multiplies.
+double PixelLanesRows(int64_t columns) {
+  constexpr std::array<double, 12> kRest = {0, 2, 3, 4, 4,  6,
+                                            6, 8, 8, 9, 12, 12};
+  return static_cast<double>(columns / 12 * 12) + kRest[columns % 12];
+}
+
+// Of windows that are kept, sums in registers over all taps.
+double KeptWindowsCost(const Plan& plan, double window_elements) {
+  const Gather& gather = plan.gather;
+  const PixelLanesBlocks& blocks = plan.pixel_lanes;
+  const int inner = plan.geometry.rank - 1;
+  const double positions = MaxCount(gather.axis[inner]);
+  const double padded = RoundUp(MaxCount(gather.axis[inner]), Lanes(plan));
+  // Lines of a work unit read mostly the same windows.
+  double filled = 1;
+  if (inner > 0) {
+    const auto lines = static_cast<double>(blocks.lines[inner - 1].size());
+    const auto unit = static_cast<double>(blocks.unit_lines);
+    const auto step = static_cast<double>(gather.axis[inner - 1].source_step);
+    filled = std::min(1.0, (lines + (unit - 1) * step) / (lines * unit));
+  }
+  const double result = PhaseRows(plan) * static_cast<double>(plan.phases) *
+                        gather.columns * plan.geometry.groups;
+  return plan.multiply_adds / Lanes(plan) * padded / positions *
+             PixelLanesRows(gather.columns) /
+             static_cast<double>(gather.columns) / kChannelLanesRate +
+         window_elements * filled * 0.6 +
+         result * (0.5 + 0.1 * PhaseTaps(plan));
+}
+
 double PixelLanesCost(const Plan& plan) {
   const Gather& gather = plan.gather;
   const int inner = plan.geometry.rank - 1;
@@ -126,6 +159,14 @@ double PixelLanesCost(const Plan& plan) {
   // Their product may not fit in int64.
   const bool adjacent =
       gather.source.axis[inner] == 1 && gather.axis[inner].source_step == 1;
+  const double copy_filter =
+      blocks.copy_filter && !plan.filter_is_packed
+          ? 4.0 * static_cast<double>(gather.filter_taps) *
+                static_cast<double>(blocks.filter_tap_stride)
+          : 0.0;
+  if (blocks.windows > 0) {
+    return copy_filter + KeptWindowsCost(plan, window_elements);
+  }
   // Channels side by side: lines are transposed into the windows, and sums into
   // the result.
   const bool transposed = gather.source.channel == 1 &&
@@ -145,11 +186,7 @@ double PixelLanesCost(const Plan& plan) {
                                  : 1.0 + 0.1 * PhaseTaps(plan));
   // Runs of fewer channels than the result has visit its cache lines again.
   if (blocks.columns < gather.columns) cycles += result * 8.0;
-  if (blocks.copy_filter && !plan.filter_is_packed) {
-    cycles += 4.0 * static_cast<double>(gather.filter_taps) *
-              blocks.filter_tap_stride;
-  }
-  return cycles;
+  return cycles + copy_filter;
 }
 
 double PixelTilesCost(const Plan& plan) {
@@ -165,7 +202,9 @@ double PixelTilesCost(const Plan& plan) {
              gather.columns / kPixelTilesRate +
          filter * tiles * 0.3 +
          plan.multiply_adds / gather.columns *
-             CeilDiv(gather.columns, plan.pixel_tiles.columns);
+             CeilDiv(gather.columns, plan.pixel_tiles.columns) +
+         // Sums are stored one by one.
+         rows * plan.phases * gather.columns * plan.geometry.groups * 2.0;
 }
 
 double TapLanesCost(const Plan& plan) {

@@ -264,6 +264,52 @@ CT_NOINLINE void MultiplyWindow(const A* const* filter, int64_t depth,
   }
 }
 
+// A tap of a window: where its positions begin, and its first filter row.
+template <typename A>
+struct WindowTap {
+  const A* window;
+  const A* filter;
+};
+
+// sums[r * sums_step + p] = sum over t < taps, d < depth of filter row
+// min(r, last)[d] * window[d * step + p], p < kVectors vectors from `position`
+// on; filter rows are row_step apart.
+template <typename A, int kRows, int kVectors>
+CT_NOINLINE void MultiplyWindowTaps(const WindowTap<A>* taps, int64_t count,
+                                    int64_t row_step, int64_t last,
+                                    int64_t depth, int64_t step,
+                                    int64_t position, A* sums,
+                                    int64_t sums_step) {
+  Vec<A> acc[kRows][kVectors];
+  for (int r = 0; r < kRows; ++r) {
+    for (int v = 0; v < kVectors; ++v) acc[r][v] = Vec<A>{};
+  }
+  for (int64_t t = 0; t < count; ++t) {
+    const A* row[kRows];
+    for (int r = 0; r < kRows; ++r) {
+      row[r] = taps[t].filter + std::min<int64_t>(r, last) * row_step;
+    }
+    const A* window = taps[t].window + position;
+    for (int64_t d = 0; d < depth; ++d, window += step) {
+      Vec<A> values[kVectors];
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) {
+        values[v] = Load(window + v * kLanes<A>);
+      }
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r) {
+        const A weight = row[r][d];
+#pragma GCC unroll 8
+        for (int v = 0; v < kVectors; ++v) acc[r][v] += weight * values[v];
+      }
+    }
+  }
+  for (int r = 0; r < kRows; ++r) {
+    A* to = sums + std::min<int64_t>(r, last) * sums_step + position;
+    for (int v = 0; v < kVectors; ++v) Store(to + v * kLanes<A>, acc[r][v]);
+  }
+}
+
 // tile[r][c] (+)= sum over p < positions of left[p * left_step + r] *
 // right[at[p] + c], c < kVectors vectors; rows of the tile are tile_stride
 // apart. On the way it fetches what lies at ahead + ahead_at[p].

@@ -26,6 +26,7 @@ class PixelLanes {
         slots_(std::max<int64_t>(1, blocks_.residues.size())),
         phases_(blocks_.outer_phases * blocks_.inner_phases),
         few_shifts_(blocks_.shifts.size() <= 32),
+        looks_first_(call.LooksFirst()),
         transposed_(std::is_same_v<T, A> && StoresVectors(call) &&
                     blocks_.columns > 1) {}
 
@@ -45,15 +46,12 @@ class PixelLanes {
 
   void RunUnit(int64_t unit, int worker) {
     SetScratch(worker);
-    SetUnit(unit);
-    std::fill(sums_, sums_ + phases_ * blocks_.columns * blocks_.positions,
-              A(0));
-    touched_border_ = false;
-    for (depth_ = 0; depth_ < gather_.depth; depth_ += blocks_.depth_block) {
-      depths_ = std::min(blocks_.depth_block, gather_.depth - depth_);
-      VisitLines();
+    if (blocks_.windows == 0) return RunLine(unit);
+    std::fill_n(kept_, blocks_.windows, Kept{-1, 0, 0, -1, false});
+    const int64_t end = std::min((unit + 1) * blocks_.unit_lines, CountLines());
+    for (int64_t line = unit * blocks_.unit_lines; line < end; ++line) {
+      RunWithKeptWindows(line);
     }
-    StoreUnit();
   }
 
  private:
@@ -64,16 +62,171 @@ class PixelLanes {
     int64_t filter_tap;
   };
 
+  // What a window that is kept holds, and the line of the result that last read
+  // it.
+  struct Kept {
+    int64_t source_offset;
+    int64_t group, first_position;
+    int64_t line;
+    bool touched_border;
+  };
+  static_assert(sizeof(Kept) <= PixelLanesBlocks::kWindowBytes);
+
+  // A window that a phase of the outer axes reads.
+  struct Visit {
+    int64_t phase;
+    int64_t filter_tap;
+    int64_t window;
+  };
+  static_assert(sizeof(Visit) <= PixelLanesBlocks::kVisitBytes);
+  static_assert(sizeof(WindowTap<A>) <= PixelLanesBlocks::kTapBytes);
+
+  // The line's sums, of all phases, for each shift of each window.
+  void RunLine(int64_t line) {
+    SetUnit(line);
+    std::fill(sums_, sums_ + phases_ * blocks_.columns * blocks_.positions,
+              A(0));
+    touched_border_ = false;
+    for (depth_ = 0; depth_ < gather_.depth; depth_ += blocks_.depth_block) {
+      depths_ = std::min(blocks_.depth_block, gather_.depth - depth_);
+      VisitLines([&](int64_t count) {
+        FillWindow();
+        MultiplyWindows(count);
+      });
+    }
+    StoreUnit();
+  }
+
+  // Phase by phase, in registers over all windows and shifts.
+  void RunWithKeptWindows(int64_t line) {
+    SetUnit(line);
+    depth_ = 0;
+    depths_ = gather_.depth;
+    touched_border_ = false;
+    int64_t visits = 0;
+    VisitLines([&](int64_t count) {
+      const int64_t window = KeepWindow(line);
+      touched_border_ |= kept_[window].touched_border;
+      for (int64_t c = 0; c < count; ++c) {
+        visits_[visits++] = {combinations_[c].phase,
+                             combinations_[c].filter_tap, window};
+      }
+    });
+    for (int64_t outer = 0; outer < blocks_.outer_phases; ++outer) {
+      if (!SetOuterPhase(outer)) continue;
+      for (int64_t phase = 0; phase < blocks_.inner_phases; ++phase) {
+        const int64_t taps = FindTaps(outer, phase, visits);
+        for (int64_t c = 0; c < columns_;) {
+          c += PickTile(columns_ - c, [&](auto rows, auto vectors) {
+            return MultiplyTaps<rows(), vectors()>(c, taps);
+          });
+        }
+        StorePhase(phase, 0);
+      }
+    }
+  }
+
+  // The window of the source line at hand, filled if it is not kept already.
+  int64_t KeepWindow(int64_t line) {
+    int64_t window = 0;
+    for (int64_t n = 0; n < blocks_.windows; ++n) {
+      Kept& kept = kept_[n];
+      if (kept.line >= 0 && kept.source_offset == source_offset_ &&
+          kept.group == group_ && kept.first_position == first_position_) {
+        kept.line = line;
+        return n;
+      }
+      if (kept.line < kept_[window].line) window = n;
+    }
+    const bool before = touched_border_;
+    touched_border_ = false;
+    window_ = windows_ + window * WindowElements();
+    FillWindow();
+    kept_[window] = {source_offset_, group_, first_position_, line,
+                     touched_border_};
+    touched_border_ = before;
+    return window;
+  }
+
+  // Taps of a phase, by window and shift. Returns how many there are.
+  int64_t FindTaps(int64_t outer, int64_t inner, int64_t visits) {
+    int64_t taps = 0;
+    for (int64_t v = 0; v < visits; ++v) {
+      if (visits_[v].phase != outer) continue;
+      const A* window = windows_ + visits_[v].window * WindowElements();
+      for (const WindowShift& shift : blocks_.shifts) {
+        for (const PhaseTap& tap : shift.taps) {
+          if (tap.phase != inner) continue;
+          taps_[taps++] = {window + shift.slot * blocks_.window + shift.shift,
+                           FilterRow(visits_[v].filter_tap + tap.filter_index)};
+        }
+      }
+    }
+    return taps;
+  }
+
+  // A band of columns from `column` on, over all positions. Returns how many
+  // columns it took.
+  template <int kRows, int kVectors>
+  int64_t MultiplyTaps(int64_t column, int64_t taps) {
+    const int64_t left = columns_ - column;
+    int64_t v = 0;
+    for (; v + kVectors <= vectors_; v += kVectors) {
+      MultiplyTapsOf<kRows, kVectors>(column, taps, v);
+    }
+    for (; v < vectors_; ++v) MultiplyTapsOf<kRows, 1>(column, taps, v);
+    return std::min<int64_t>(left, kRows);
+  }
+
+  template <int kRows, int kVectors>
+  void MultiplyTapsOf(int64_t column, int64_t taps, int64_t vector) {
+    const int64_t step = blocks_.filter_column_stride;
+    for (int64_t t = 0; t < taps; ++t) taps_[t].filter += column * step;
+    MultiplyWindowTaps<A, kRows, kVectors>(
+        taps_, taps, step, columns_ - column - 1, depths_,
+        slots_ * blocks_.window, vector * kLanes<A>, Sums(0, column),
+        blocks_.positions);
+    for (int64_t t = 0; t < taps; ++t) taps_[t].filter -= column * step;
+  }
+
+  int64_t WindowElements() const {
+    return blocks_.depth_block * slots_ * blocks_.window;
+  }
+
+  // Of a filter position: the row of the first column at the depth at hand.
+  const A* FilterRow(int64_t tap) const {
+    return filter_ + tap * blocks_.filter_tap_stride +
+           group_ * blocks_.filter_group_stride +
+           first_column_ * blocks_.filter_column_stride + depth_;
+  }
+
+  // Lines of the result, of all blocks of positions and columns.
+  int64_t CountLines() const {
+    int64_t lines =
+        plan_.geometry.batch * plan_.geometry.groups *
+        CeilDiv(LongestPhase(gather_.axis[inner_]), blocks_.positions) *
+        CeilDiv(gather_.columns, blocks_.columns);
+    for (int a = 0; a < inner_; ++a) lines *= LongestPhase(gather_.axis[a]);
+    return lines;
+  }
+
   void SetScratch(int worker) {
     char* p = scratch_ + worker * plan_.scratch_bytes;
-    window_ = reinterpret_cast<A*>(p);
-    p += RoundUp64(blocks_.depth_block * slots_ * blocks_.window * sizeof(A));
+    window_ = windows_ = reinterpret_cast<A*>(p);
+    p += RoundUp64(std::max<int64_t>(1, blocks_.windows) * WindowElements() *
+                   sizeof(A));
     sums_ = reinterpret_cast<A*>(p);
     p += RoundUp64(phases_ * blocks_.columns * blocks_.positions * sizeof(A));
     filter_rows_ = reinterpret_cast<const A**>(p);
     sum_rows_ = reinterpret_cast<A**>(p) + phases_ * blocks_.columns + 16;
     p += RoundUp64(2 * (phases_ * blocks_.columns + 16) * 8);
     combinations_ = reinterpret_cast<Combination*>(p);
+    p += RoundUp64(blocks_.outer_phases * sizeof(Combination));
+    kept_ = reinterpret_cast<Kept*>(p);
+    p += RoundUp64(blocks_.windows * sizeof(Kept));
+    visits_ = reinterpret_cast<Visit*>(p);
+    p += RoundUp64(blocks_.windows * blocks_.outer_phases * sizeof(Visit));
+    taps_ = reinterpret_cast<WindowTap<A>*>(p);
   }
 
   static int64_t LongestPhase(const AxisPhases& axis) {
@@ -107,8 +260,10 @@ class PixelLanes {
     line_.batch = unit / plan_.geometry.groups;
   }
 
-  // All combinations of source positions along the outer axes.
-  void VisitLines() {
+  // Calls visit(combinations) for all combinations of source positions along
+  // the outer axes that some phase reads.
+  template <typename Visitor>
+  void VisitLines(const Visitor& visit) {
     std::array<TapRange, kMaxRank> inside{};
     std::array<int64_t, kMaxRank> index{};
     for (int a = 0; a < inner_; ++a) {
@@ -118,10 +273,7 @@ class PixelLanes {
     }
     while (true) {
       const int64_t count = FindCombinations(index);
-      if (count > 0) {
-        FillWindow();
-        MultiplyWindows(count);
-      }
+      if (count > 0) visit(count);
       int a = inner_ - 1;
       while (a >= 0 && ++index[a] == inside[a].end) {
         index[a] = inside[a].begin;
@@ -271,11 +423,8 @@ class PixelLanes {
     int64_t rows = 0;
     for (int64_t c = 0; c < combinations; ++c) {
       for (const PhaseTap& tap : shift.taps) {
-        const A* filter = filter_ +
-                          (combinations_[c].filter_tap + tap.filter_index) *
-                              blocks_.filter_tap_stride +
-                          group_ * blocks_.filter_group_stride +
-                          first_column_ * blocks_.filter_column_stride + depth_;
+        const A* filter =
+            FilterRow(combinations_[c].filter_tap + tap.filter_index);
         A* sums =
             Sums(combinations_[c].phase * blocks_.inner_phases + tap.phase, 0);
         for (int64_t column = 0; column < columns_; ++column, ++rows) {
@@ -291,7 +440,7 @@ class PixelLanes {
   // One band of rows over all positions; returns how many rows it took. The
   // last row is repeated to fill a tile: it computes the same sums twice.
   int64_t MultiplyTiles(const A* window, int64_t first, int64_t left) {
-    const auto run = [&](auto rows, auto vectors) {
+    return PickTile(left, [&](auto rows, auto vectors) {
       for (int64_t r = left; r < rows(); ++r) {
         filter_rows_[first + r] = filter_rows_[first + left - 1];
         sum_rows_[first + r] = sum_rows_[first + left - 1];
@@ -302,7 +451,12 @@ class PixelLanes {
       }
       for (; v < vectors_; ++v) MultiplyOne<rows(), 1>(window, first, v);
       return std::min<int64_t>(left, rows());
-    };
+    });
+  }
+
+  // Calls run(rows, vectors) with the register tile for so many rows.
+  template <typename RunTile>
+  static int64_t PickTile(int64_t left, const RunTile& run) {
     using std::integral_constant;
     if constexpr (CT_REGISTERS >= 32) {
       if (left >= 10) {
@@ -379,9 +533,11 @@ class PixelLanes {
     T* result = call_.result + line_.ResultOffset(plan_);
     const int64_t step =
         gather_.axis[inner_].result_step * gather_.result.axis[inner_];
+    const bool checks =
+        touched_border_ && !(looks_first_ && !call_.NeedsRepair());
     for (int64_t c = 0; c < columns_; ++c) {
       A* sums = Sums(sums_phase, c);
-      if (touched_border_ && AnyNaN(sums, count) && call_.NeedsRepair()) {
+      if (checks && AnyNaN(sums, count) && call_.NeedsRepair()) {
         RepairLine(sums, count, first_column_ + c);
       }
       const int64_t channel = group_ * gather_.columns + first_column_ + c;
@@ -449,6 +605,7 @@ class PixelLanes {
   // All are multiplied, also those that see nothing but zeros: finding the
   // others took 5 % of a call of five shifts.
   const bool few_shifts_;
+  const bool looks_first_;  // at the filter, before at sums
   // Sums are [column][position], and the result has channels side by side.
   const bool transposed_;
 
@@ -458,11 +615,15 @@ class PixelLanes {
   int64_t first_position_ = 0, vectors_ = 0;
   int64_t depth_ = 0, depths_ = 0, source_offset_ = 0;
   bool touched_border_ = false;
-  A* window_ = nullptr;
+  A* windows_ = nullptr;
+  A* window_ = nullptr;  // the one at hand
   A* sums_ = nullptr;
   const A** filter_rows_ = nullptr;
   A** sum_rows_ = nullptr;
   Combination* combinations_ = nullptr;
+  Kept* kept_ = nullptr;
+  Visit* visits_ = nullptr;
+  WindowTap<A>* taps_ = nullptr;
 };
 
 template <typename T>

@@ -132,5 +132,14 @@ void CheckRequest(const Request& request, DType dtype, Random* random) {
   }
 }
 
+Tensor CheckSameBits(const Plan& plan, const Values& values) {
+  Tensor alone = RunKernel(plan, values);
+  EXPECT_TRUE(SameBits(alone, RunKernel(plan, values, Threads(3))))
+      << plan.ToString();
+  EXPECT_TRUE(SameBits(alone, RunKernel(plan, values, LastToFirst(2))))
+      << plan.ToString();
+  return alone;
+}
+
 }  // namespace testing
 }  // namespace conv_transpose_nd

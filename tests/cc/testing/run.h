@@ -36,6 +36,10 @@ void CheckOperation(Operation operation, DType dtype,
                     const ConvTransposeGeometry& geometry,
                     const Values& values);
 
+// Whether units that other workers compute, and in another order, give the same
+// bits as one thread does. Returns what that computed.
+Tensor CheckSameBits(const Plan& plan, const Values& values);
+
 }  // namespace testing
 }  // namespace conv_transpose_nd
 

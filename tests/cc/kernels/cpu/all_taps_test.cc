@@ -10,7 +10,6 @@
 #include "cc/kernels/cpu/conv_transpose.h"
 #include "tests/cc/testing/request.h"
 #include "tests/cc/testing/run.h"
-#include "tests/cc/testing/workers.h"
 
 namespace conv_transpose_nd {
 namespace {
@@ -92,11 +91,7 @@ TEST_P(AllTapsTest, SameBitsForAnyWorkers) {
     const Values values = testing::RandomValues(&random, GetParam(), geometry);
     const Plan plan = PositionsPlan(GetParam(), request);
     SCOPED_TRACE(testing::Describe(request) + " " + plan.ToString());
-    const testing::Tensor alone = testing::RunKernel(plan, values);
-    EXPECT_TRUE(testing::SameBits(
-        alone, testing::RunKernel(plan, values, testing::Threads(3))));
-    EXPECT_TRUE(testing::SameBits(
-        alone, testing::RunKernel(plan, values, testing::LastToFirst(2))));
+    testing::CheckSameBits(plan, values);
   }
 }
 

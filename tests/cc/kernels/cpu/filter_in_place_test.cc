@@ -8,7 +8,6 @@
 #include "cc/kernels/cpu/conv_transpose.h"
 #include "tests/cc/testing/request.h"
 #include "tests/cc/testing/run.h"
-#include "tests/cc/testing/workers.h"
 
 namespace conv_transpose_nd {
 namespace {
@@ -84,11 +83,7 @@ TEST_P(FilterInPlaceTest, SameBits) {
     const Values values = testing::RandomValues(&random, GetParam(), geometry);
     const Plan plan = ChannelLanesPlan(GetParam(), geometry, false);
     SCOPED_TRACE(testing::Describe(request) + " " + plan.ToString());
-    const testing::Tensor alone = testing::RunKernel(plan, values);
-    EXPECT_TRUE(testing::SameBits(
-        alone, testing::RunKernel(plan, values, testing::Threads(3))));
-    EXPECT_TRUE(testing::SameBits(
-        alone, testing::RunKernel(plan, values, testing::LastToFirst(2))));
+    const testing::Tensor alone = testing::CheckSameBits(plan, values);
     const Plan packed = ChannelLanesPlan(GetParam(), geometry, true);
     if (!packed.channel_lanes.rows_by_tap) continue;
     EXPECT_TRUE(

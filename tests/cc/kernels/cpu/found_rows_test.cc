@@ -9,7 +9,6 @@
 #include "cc/kernels/cpu/conv_transpose.h"
 #include "tests/cc/testing/request.h"
 #include "tests/cc/testing/run.h"
-#include "tests/cc/testing/workers.h"
 
 namespace conv_transpose_nd {
 namespace {
@@ -128,11 +127,7 @@ TEST_P(FoundRowsTest, SameBitsForAnyWorkers) {
           testing::RandomValues(&random, GetParam(), geometry);
       const Plan plan = ChannelLanesPlan(operation, GetParam(), geometry);
       SCOPED_TRACE(testing::Describe(request) + " " + plan.ToString());
-      const testing::Tensor alone = testing::RunKernel(plan, values);
-      EXPECT_TRUE(testing::SameBits(
-          alone, testing::RunKernel(plan, values, testing::Threads(3))));
-      EXPECT_TRUE(testing::SameBits(
-          alone, testing::RunKernel(plan, values, testing::LastToFirst(2))));
+      testing::CheckSameBits(plan, values);
     }
   }
 }

@@ -59,6 +59,7 @@ inline int64_t RoundUp64(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 #include "cc/kernels/cpu/position_rows-inl.h"
 #include "cc/kernels/cpu/positions-inl.h"
 #ifndef CT_BFLOAT16_PAIRS
+#include "cc/kernels/cpu/pixel_windows-inl.h"
 #include "cc/kernels/cpu/pixel_lanes-inl.h"
 #include "cc/kernels/cpu/pixel_tiles-inl.h"
 #include "cc/kernels/cpu/result_lines-inl.h"

@@ -346,6 +346,11 @@ struct PositionsBlocks {
   // beyond every border, the second beyond the innermost axis' borders.
   int64_t alike_rows = 0;
   double rows_taken = 0;  // of all positions, and what fills tiles up
+  // Register tiles the other way round: their rows are in_channels, which fill
+  // no vectors, their columns neighbouring rows of a line. Sums are kept like
+  // this, result_step columns apart, and transposed in the end.
+  bool input_rows = false;
+  int64_t result_step = 0;
   int64_t row_share = 0;  // of row_block, for one work unit
   // Blocks of rows, of all groups: of all taps, those of one combination of
   // outer taps.

@@ -136,6 +136,37 @@ bool PlanCopiedLines(Plan* plan, int64_t beyond) {
   return true;
 }
 
+// Whether register tiles take in_channels as rows: where so many vectors of a
+// line's rows have fewer empty lanes. visits: pairs of positions and outer taps
+// that are inside.
+void PlanInputRows(double visits, int64_t line_rows, Plan* plan) {
+  constexpr double kLeastGain = 1.1, kMostBytes = 2 * kScratchBytes;
+  constexpr int64_t kMostChannels = 256;
+  const ConvTransposeGeometry& geometry = plan->geometry;
+  PositionsBlocks& blocks = plan->positions;
+  const int64_t lanes = Lanes(*plan);
+  const int64_t columns = geometry.in_channels;
+  const AxisGeometry& inner = geometry.axis[geometry.rank - 1];
+  if (columns % lanes == 0 || columns > kMostChannels || inner.dilation != 1) {
+    return;
+  }
+  blocks.result_step = RoundUp(line_rows, lanes);
+  const double bytes = static_cast<double>(blocks.tile_group) *
+                       static_cast<double>(columns + blocks.rows) *
+                       static_cast<double>(blocks.result_step) *
+                       static_cast<double>(AccumulatorBytes(plan->dtype));
+  if (bytes > kMostBytes) return;
+  // In units of vectors.
+  const double rows = visits * PaddedRows(columns, blocks) *
+                      static_cast<double>(blocks.result_step);
+  const double taken =
+      blocks.rows_taken * static_cast<double>(RoundUp(columns, lanes));
+  if (rows * kLeastGain > taken) return;
+  blocks.input_rows = true;
+  blocks.alike_rows = line_rows;
+  blocks.rows_taken = rows / static_cast<double>(RoundUp(columns, lanes));
+}
+
 // Which rows of all taps take the same positions: zeros beyond the border
 // against rows that fill no whole tile. Sets the estimate of products, too.
 // False where most pairs of positions and taps lie outside: combinations of
@@ -179,6 +210,8 @@ bool PlanAlikeRows(Plan* plan, int64_t block_taps) {
     blocks.alike_rows = geometry.out_channels;
     blocks.rows_taken = of_tap;
   }
+  PlanInputRows(inside / inner_share / static_cast<double>(line_taps),
+                line_rows, plan);
   return true;
 }
 
@@ -236,7 +269,7 @@ bool PlanAllTaps(Plan* plan) {
                       geometry.data_format != DataFormat::kChannelsLast;
   // Few chunks and outer taps leave columns to share out, and then rows.
   int64_t units = CeilDiv(blocks.tiles, blocks.tile_group) * blocks.splits;
-  const int64_t shares = AllTapsShares(*plan, units);
+  const int64_t shares = blocks.input_rows ? 1 : AllTapsShares(*plan, units);
   const int64_t panels = CeilDiv(columns, width);
   const int64_t column_shares = std::max(
       CeilDiv(panels * width * blocks.slots * element, 4 * kScratchBytes),
@@ -263,6 +296,12 @@ bool PlanAllTaps(Plan* plan) {
               64) +
       RoundUp((blocks.row_block + blocks.rows) * 8, 64) +
       RoundUp(right * element, 64);
+  if (blocks.input_rows) {
+    plan->scratch_bytes += RoundUp((columns + blocks.rows) * 8, 64) +
+                           RoundUp(blocks.tile_group * (columns + blocks.rows) *
+                                       blocks.result_step * element,
+                                   64);
+  }
   return plan->scratch_bytes <= kMostScratchBytes;
 }
 

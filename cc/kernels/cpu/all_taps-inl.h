@@ -59,6 +59,7 @@ class AllTaps {
       accumulate_ = chunk > first;
       RunChunk(chunk * copied_.chunk, chunk + 1 < last);
     }
+    if (blocks_.input_rows) TransposeSums();
     if (stream_) FinishStreams();
     if (plan_.exact != nullptr) FindNaN();
   }
@@ -92,6 +93,19 @@ class AllTaps {
     at_ = reinterpret_cast<int64_t*>(
         take((blocks_.row_block + blocks_.rows) * 8));
     right_ = reinterpret_cast<A*>(p);
+    if (!blocks_.input_rows) return;
+    if (blocks_.copy_right) {
+      take(blocks_.column_block / width_ * panel_step_ *
+           static_cast<int64_t>(sizeof(A)));
+    }
+    channels_ = reinterpret_cast<int64_t*>(take((columns_ + blocks_.rows) * 8));
+    channel_sums_ = reinterpret_cast<A*>(p);
+    for (int64_t c = 0; c < columns_ + blocks_.rows; ++c) {
+      const int64_t channel = std::min(c, columns_ - 1);
+      channels_[c] = blocks_.copy_right
+                         ? channel / width_ * panel_step_ + channel % width_
+                         : channel;
+    }
   }
 
   void RunChunk(int64_t begin, bool more) {
@@ -239,6 +253,7 @@ class AllTaps {
     const int64_t rows = (tap_end - tap) * line_rows;
     const int64_t end = std::min(rows, first_row_ + blocks_.row_share);
     FindSpans(tap, tap_end - tap);
+    if (blocks_.input_rows) return MultiplyChannels(tap, tap_end);
     lines_.FindRows(0, rows, at_);
     // Rows of a tile beyond the last repeat it.
     std::fill_n(at_ + rows, blocks_.rows, at_[rows - 1]);
@@ -249,6 +264,63 @@ class AllTaps {
                       std::min(blocks_.alike_rows, end - r), c,
                       std::min(width_, last_column_ - c), sums);
       }
+    }
+  }
+
+  // The same with in_channels as rows and the rows of a line as columns.
+  void MultiplyChannels(int64_t tap, int64_t tap_end) {
+    const int64_t step = blocks_.result_step;
+    for (int64_t t = tap; t < tap_end; ++t) {
+      const LineSpans& spans = alike_[t - tap];
+      LineSpan* const span = spans_ + (spans.spans - spans_);
+      for (int64_t n = 0; n < spans.count; ++n) {
+        std::swap(span[n].first, span[n].columns);
+      }
+      const A* line = lines_.lines() + (t - tap) * copied_.line_step;
+      A* sums = ChannelSums(t);
+      for (int64_t row = 0; row < step;) {
+        const int64_t left = (step - row) / kLanes<A>;
+        const int vectors = left >= 4 && CT_REGISTERS >= 32 ? 4
+                            : left >= 2                     ? 2
+                                                            : 1;
+        const int rows = vectors == 4 ? 6 : blocks_.rows;
+        for (int64_t c = 0; c < columns_;) {
+          const int tile_rows = NextTile(columns_ - c, rows);
+          MultiplyChannelTile(spans, tile_rows, vectors, c, line + row,
+                              sums + c * step + row);
+          c += tile_rows;
+        }
+        row += vectors * kLanes<A>;
+      }
+    }
+  }
+
+  void MultiplyChannelTile(const LineSpans& spans, int tile_rows, int vectors,
+                           int64_t channel, const A* line, A* sums) {
+    const char* const next = TakeAhead(spans.positions);
+    const A* const ahead =
+        next == nullptr ? line : reinterpret_cast<const A*>(next);
+    const A* right = blocks_.copy_right ? right_ : in_place_;
+    const int64_t right_step = blocks_.copy_right ? width_ : columns_;
+    WithTile(tile_rows, vectors, [&](auto rows, auto width) {
+      MultiplyLines<A, rows(), width()>(
+          right, channels_ + channel, right_step, line, copied_.step, spans,
+          ahead, accumulate_, false, sums, blocks_.result_step);
+    });
+  }
+
+  // The sums of an outer tap by [in_channel][row of a line], with room for what
+  // the last tile has too much.
+  A* ChannelSums(int64_t tap) const {
+    return channel_sums_ +
+           (tap - first_tap_) * (columns_ + blocks_.rows) * blocks_.result_step;
+  }
+
+  void TransposeSums() const {
+    const int64_t rows = lines_.line_depth();
+    for (int64_t tap = first_tap_; tap < last_tap_; ++tap) {
+      Transpose(ChannelSums(tap), blocks_.result_step, columns_, rows,
+                sums_ + tap * rows * columns_, columns_);
     }
   }
 
@@ -354,6 +426,8 @@ class AllTaps {
   LineSpan* spans_ = nullptr;
   int64_t* at_ = nullptr;  // of the rows at hand
   A* right_ = nullptr;
+  int64_t* channels_ = nullptr;  // where they begin in a position
+  A* channel_sums_ = nullptr;
   const A* in_place_ = nullptr;
   // What the next tiles fetch, since where, and what comes after it.
   const char* ahead_ = nullptr;

@@ -4,6 +4,7 @@
 
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cc/core/plan.h"
@@ -41,6 +42,14 @@ std::vector<Request> Requests() {
       requests.push_back(Same(
           SimpleRequest({2, 9, 13, in}, {4, 3, out, in}, {2, 18, 26, out}, 2)));
     }
+  }
+  // Tiles whose rows are in_channels: of several outer taps and chunks, of
+  // panels of each width, and behind a column that is none.
+  for (const int64_t in : {21, 37}) {
+    requests.push_back(Same(
+        SimpleRequest({2, 16, 29, in}, {4, 4, 21, in}, {2, 32, 58, 21}, 2)));
+    requests.push_back(
+        Same(SimpleRequest({1, 250, in}, {7, 25, in}, {1, 250, 25}, 1)));
   }
   // Lines of one tap.
   requests.push_back(
@@ -98,7 +107,7 @@ TEST_P(AllTapsTest, SameBitsForAnyWorkers) {
 // Each way of taking positions is taken by some of the requests.
 TEST_P(AllTapsTest, EachWayRuns) {
   int of_block = 0, of_line = 0, of_tap = 0, in_parts = 0, spread = 0;
-  int shared_rows = 0, shared_columns = 0, splits = 0;
+  int shared_rows = 0, shared_columns = 0, splits = 0, input_rows = 0;
   for (const Request& request : Requests()) {
     const Plan plan = PositionsPlan(GetParam(), request);
     SCOPED_TRACE(plan.ToString());
@@ -122,6 +131,7 @@ TEST_P(AllTapsTest, EachWayRuns) {
     shared_rows += blocks.row_share < blocks.row_block;
     shared_columns += blocks.column_block < geometry.in_channels;
     splits += blocks.splits > 1;
+    input_rows += blocks.input_rows;
   }
   EXPECT_GT(of_block, 0);
   EXPECT_GT(of_line, 0);
@@ -131,15 +141,17 @@ TEST_P(AllTapsTest, EachWayRuns) {
   EXPECT_GT(shared_rows, 0);
   EXPECT_GT(shared_columns, 0);
   EXPECT_GT(splits, 0);
+  EXPECT_GT(input_rows, 0);
 }
 
 // An infinity of the input meets zeros beyond the border: NaN there would be
 // wrong.
 TEST_P(AllTapsTest, InfinitiesAtBorders) {
   Random random(23);
-  for (const int64_t out : {1, 5, 24}) {
+  for (const auto [in, out] :
+       {std::pair<int64_t, int64_t>(32, 1), {32, 5}, {32, 24}, {21, 21}}) {
     const Request request =
-        Same(SimpleRequest({1, 4, 6, 32}, {4, 4, out, 32}, {1, 8, 12, out}, 2));
+        Same(SimpleRequest({1, 4, 6, in}, {4, 4, out, in}, {1, 8, 12, out}, 2));
     const ConvTransposeGeometry geometry = GeometryOf(request);
     const int64_t elements = NumElements(geometry.InputDims());
     for (const int64_t at : {int64_t{3}, elements / 2 + 5, elements - 1}) {

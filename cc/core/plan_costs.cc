@@ -116,6 +116,21 @@ double PixelLanesRows(int64_t columns) {
   return static_cast<double>(columns / 12 * 12) + kRest[columns % 12];
 }
 
+// Reading the filter anew for each line of windows, a row per column.
+double ReadPerLine(const Plan& plan) {
+  const Gather& gather = plan.gather;
+  double lines =
+      static_cast<double>(plan.geometry.batch) *
+      static_cast<double>(CeilDiv(MaxCount(gather.axis[plan.geometry.rank - 1]),
+                                  plan.pixel_lanes.positions));
+  for (int a = 0; a < plan.geometry.rank - 1; ++a) {
+    lines *= static_cast<double>(MaxCount(gather.axis[a]));
+  }
+  const double weights = static_cast<double>(gather.filter_taps) *
+                         gather.depth * gather.columns * plan.geometry.groups;
+  return lines * weights * ByFilterSize(weights, 0.05, 0.4, 1.2);
+}
+
 // Of windows that are kept, sums in registers over all taps.
 double KeptWindowsCost(const Plan& plan, double window_elements) {
   const Gather& gather = plan.gather;
@@ -165,7 +180,8 @@ double PixelLanesCost(const Plan& plan) {
                 static_cast<double>(blocks.filter_tap_stride)
           : 0.0;
   if (blocks.windows > 0) {
-    return copy_filter + KeptWindowsCost(plan, window_elements);
+    return copy_filter + ReadPerLine(plan) +
+           KeptWindowsCost(plan, window_elements);
   }
   // Channels side by side: lines are transposed into the windows, and sums into
   // the result.
@@ -178,6 +194,7 @@ double PixelLanesCost(const Plan& plan) {
   double cycles = plan.multiply_adds / lanes * padded / positions;
   // Fewer than four rows per shift leave sums waiting for each other.
   cycles /= transposed ? kTransposedPixelLanesRate : kPixelLanesRate;
+  if (transposed) cycles += ReadPerLine(plan);
   cycles += window_elements * window;
   const double result = PhaseRows(plan) * static_cast<double>(plan.phases) *
                         gather.columns * plan.geometry.groups;
@@ -261,6 +278,7 @@ double WinogradCost(const Plan& plan) {
   const int64_t lanes = Lanes(plan);
   const double columns = RoundUp(gather.columns, lanes);
   double filter = 0, read_again = 0, products = 0, sources = 0, results = 0;
+  double all_tiles = 0;
   for (int64_t p = 0; p < plan.phases; ++p) {
     const WinogradPhase phase(blocks, plan.geometry.rank, p);
     const double components = static_cast<double>(phase.components);
@@ -268,6 +286,7 @@ double WinogradCost(const Plan& plan) {
     const double depth = static_cast<double>(phase.classes) * blocks.depth;
     const double weights = components * depth * columns;
     filter += weights;
+    all_tiles += tiles;
     // Each block of tiles but the first reads a phase's filter once more.
     read_again +=
         weights * ByFilterSize(weights, 0.0, 0.0, 0.6) *
@@ -280,6 +299,8 @@ double WinogradCost(const Plan& plan) {
   // The transforms, per vector and component; channels that fill no whole
   // vector are copied first.
   cycles += (sources + results) * 5.0;
+  // Finding a tile and its place in the result, however few its channels.
+  cycles += all_tiles * 110.0;
   if (gather.depth % lanes != 0) cycles += sources * 3.0;
   // Transforming the filter: as packing it, per transformed weight.
   cycles += filter * 1.3 * PackCycles(plan, filter) + read_again;

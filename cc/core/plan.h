@@ -341,17 +341,17 @@ struct PositionsBlocks {
   // tap leaves the output zeros are multiplied. Else a block of rows has one
   // tap, and takes exactly the positions that it maps into the output.
   bool all_taps = false;
+  // Then register tiles may be the other way round: their rows are in_channels,
+  // which fill no vectors, their columns neighbouring rows of a line. Sums are
+  // kept like this, and transposed in the end.
+  bool input_rows = false;
   // Rows, of all taps, that multiply the same positions: those of all taps, of
   // one combination of outer taps, or of one tap. The first multiply zeros
   // beyond every border, the second beyond the innermost axis' borders.
   int64_t alike_rows = 0;
-  double rows_taken = 0;  // of all positions, and what fills tiles up
-  // Register tiles the other way round: their rows are in_channels, which fill
-  // no vectors, their columns neighbouring rows of a line. Sums are kept like
-  // this, result_step columns apart, and transposed in the end.
-  bool input_rows = false;
-  int64_t result_step = 0;
-  int64_t row_share = 0;  // of row_block, for one work unit
+  double rows_taken = 0;    // of all positions, and what fills tiles up
+  int64_t result_step = 0;  // of sums with input_rows
+  int64_t row_share = 0;    // of row_block, for one work unit
   // Blocks of rows, of all groups: of all taps, those of one combination of
   // outer taps.
   int64_t tiles = 0;

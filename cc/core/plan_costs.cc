@@ -113,7 +113,8 @@ double ChannelLanesCost(const Plan& plan) {
 double PixelLanesRows(int64_t columns) {
   constexpr std::array<double, 12> kRest = {0, 2, 3, 4, 4,  6,
                                             6, 8, 8, 9, 12, 12};
-  return static_cast<double>(columns / 12 * 12) + kRest[columns % 12];
+  const int64_t rest = columns % 12;
+  return static_cast<double>(columns - rest) + kRest[rest];
 }
 
 // Reading the filter anew for each line of windows, a row per column.

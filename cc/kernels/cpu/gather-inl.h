@@ -18,11 +18,8 @@ struct GatherCall {
   static constexpr int kFilterNotFinite = 2;
   static constexpr int kInfinityMeetsFlushed = 4;
 
-  // The blocked kernels multiply zeros beyond the border of the source. That is
-  // exact unless the filter holds an infinity or NaN; it is looked at only once
-  // a NaN has shown up. Those that multiply pairs make NaN of infinities times
-  // numbers that they flush to zero, too, at the border or not. Of a filter
-  // that is small beside the result it takes less to look than to look for NaN.
+  // Whether to ask NeedsRepair before a NaN has shown up: it takes less to look
+  // at a filter that is small beside the result than at the sums.
   bool LooksFirst() const {
     const bool forward = plan.operation == Operation::kConvTranspose;
     return !kInPairs<T> &&
@@ -31,6 +28,11 @@ struct GatherCall {
                                    : plan.geometry.InputDims()) /
                    4;
   }
+
+  // The blocked kernels multiply zeros beyond the border of the source. That is
+  // exact unless the filter holds an infinity or NaN. Those that multiply pairs
+  // make NaN of infinities times numbers that they flush to zero, too, at the
+  // border or not.
   bool NeedsRepair(bool border = true) const {
     int state = operand_state->load();
     if (state == 0) {

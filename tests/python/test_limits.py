@@ -83,7 +83,7 @@ def test_a_plan_counts_the_bytes_of_a_filter_that_could_exist():
 def test_a_plan_of_many_taps_is_made_soon():
     """The pixel-lanes plan of as many taps took 600 MB and 4 s."""
     plan = core.plan([1, 2**22, 1], [2**22, 1, 1], output_shape=[1, 2**22, 1])
-    assert plan["family"] == "channel_lanes"
+    assert plan["family"] != "pixel_lanes"
     assert plan["shared_bytes"] < 2**30
 
 
